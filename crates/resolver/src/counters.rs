@@ -1,0 +1,34 @@
+/// What a shard has done since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets that were queries.
+    pub queries: u64,
+    /// Packets dropped: too short, or responses.
+    pub dropped: u64,
+    /// Answered by policy, without cache or upstream.
+    pub local: u64,
+    /// Answered from the cache while fresh.
+    pub hits: u64,
+    /// Stale answers given.
+    pub stale: u64,
+    /// Failures given from the cache.
+    pub cached_failures: u64,
+    /// Lookups begun because the cache had no fresh answer.
+    pub misses: u64,
+    /// Queries that joined a lookup under way.
+    pub coalesced: u64,
+    /// Queries handed to a nameserver, retries included.
+    pub asked: u64,
+    /// Answers from nameservers that were accepted.
+    pub answers: u64,
+    /// Attempts that failed: no answer, an error, an answer that does not fit, or the link's.
+    pub failed_attempts: u64,
+    /// Replies with SERVFAIL, cached ones included.
+    pub servfail: u64,
+    /// Queries turned away because too many lookups or waiters were in flight.
+    pub overload: u64,
+    /// Entries in the cache.
+    pub cache_entries: u64,
+    /// Bytes in the cache.
+    pub cache_bytes: u64,
+}

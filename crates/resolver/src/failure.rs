@@ -1,0 +1,118 @@
+use std::net::SocketAddr;
+
+use wire::{ede, rcode};
+
+use crate::validate::Invalid;
+
+/// Why an attempt brought no answer, as the driver saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The link to the parent could not be opened or was lost; says nothing about the nameserver.
+    Link,
+    /// The parent is there and will not or cannot reach this nameserver.
+    Unreachable,
+}
+
+/// Why a lookup, or a query, has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The type is only for servers among themselves.
+    QueryType,
+    /// A class other than IN.
+    Class,
+    /// The nameserver stayed silent.
+    Silent(SocketAddr),
+    /// The nameserver cannot be reached.
+    Unreachable(SocketAddr),
+    /// The link to the parent is down.
+    Link,
+    /// No nameserver is known yet.
+    NotReady,
+    /// What the nameserver sent is an error or cannot be used.
+    Invalid(SocketAddr, Invalid),
+    /// Too many lookups or waiters in flight.
+    Overload,
+}
+
+/// A failure as the client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) rcode: u8,
+    pub(crate) code: u16,
+    /// At most [`MAX_TEXT`] bytes.
+    pub(crate) text: String,
+}
+
+/// Longest text of an Extended DNS Error in bytes: with it a reply without records fits into the
+/// 512 bytes that any client takes.
+pub(crate) const MAX_TEXT: usize = 160;
+
+impl Failure {
+    /// The one place where a failure becomes an RCODE and an Extended DNS Error (RFC 8914).
+    pub(crate) fn show(self) -> Shown {
+        let (rcode, code, mut text) = match self {
+            Self::QueryType => (
+                rcode::REFUSED,
+                ede::NOT_SUPPORTED,
+                "this type is not served".into(),
+            ),
+            Self::Class => (
+                rcode::REFUSED,
+                ede::NOT_SUPPORTED,
+                "only class IN is served".into(),
+            ),
+            Self::Silent(server) => (
+                rcode::SERVFAIL,
+                ede::NO_REACHABLE_AUTHORITY,
+                format!("{server} did not answer"),
+            ),
+            Self::Unreachable(server) => (
+                rcode::SERVFAIL,
+                ede::NETWORK_ERROR,
+                format!("{server} cannot be reached from the parent"),
+            ),
+            Self::Link => (
+                rcode::SERVFAIL,
+                ede::NETWORK_ERROR,
+                "no connection to the parent".into(),
+            ),
+            Self::NotReady => (
+                rcode::SERVFAIL,
+                ede::NOT_READY,
+                "no nameserver is known yet".into(),
+            ),
+            Self::Invalid(server, why) => (
+                rcode::SERVFAIL,
+                match why {
+                    Invalid::Rcode {
+                        rcode: rcode::REFUSED,
+                        ..
+                    } => ede::NO_REACHABLE_AUTHORITY,
+                    _ => ede::OTHER,
+                },
+                format!("{server} {why}"),
+            ),
+            Self::Overload => (
+                rcode::SERVFAIL,
+                ede::OTHER,
+                "too many lookups in flight".into(),
+            ),
+        };
+        text.truncate(MAX_TEXT);
+        Shown { rcode, code, text }
+    }
+
+    /// Whether the failure is upstream's, to be remembered for a while (RFC 9520). The link's and
+    /// our own are not: they may be over at any moment.
+    pub(crate) const fn is_remembered(self) -> bool {
+        matches!(
+            self,
+            Self::Silent(_) | Self::Unreachable(_) | Self::Invalid(..)
+        )
+    }
+
+    /// Whether asking the same nameserver again can help: it may not have got the question.
+    pub(crate) const fn is_worth_a_retry(self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Unreachable(_))
+    }
+}

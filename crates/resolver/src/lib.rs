@@ -1,0 +1,44 @@
+//! The deterministic core of a caching stub resolver: cache, coalescing, validation, choice of the
+//! nameserver, retries, policy and counters.
+//!
+//! A [`Shard`] takes the time and bytes and gives back what is to be done. It has no socket, clock,
+//! task, lock or randomness of its own, so that every promise about answers can be tested without a
+//! network and without waiting:
+//!
+//! ```text
+//! query(now, client, packet)    a client asks       -> a reply, or an Ask for a nameserver, or wait
+//! answer(now, ticket, result)   a nameserver spoke  -> replies, further Asks
+//! tick(now), next_tick()        time passed         -> stale answers, retries, failures
+//! ```
+//!
+//! One query's way: `policy` answers what is not for upstream; `cache` holds what was `validate`d;
+//! `pending` gathers all who wait for one answer; `servers` says whom to ask; `reply` writes what
+//! goes out; `failure` says how a failure looks to the client.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod counters;
+mod failure;
+mod key;
+mod packed;
+mod pending;
+mod policy;
+#[cfg(test)]
+mod records;
+mod reply;
+mod servers;
+mod shard;
+mod validate;
+
+pub use counters::Counters;
+pub use failure::Failed;
+pub use pending::Ticket;
+pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
+pub use servers::MAX_NAMESERVERS;
+pub use shard::{Action, Ask, Config, Shard, Step};
+
+/// Milliseconds since the shard was made.
+type Millis = u64;
+
+const SECOND: Millis = 1000;

@@ -1,0 +1,112 @@
+use std::net::SocketAddr;
+
+use crate::{Millis, SECOND};
+
+/// Most nameservers that are used; further ones are left out.
+pub const MAX_NAMESERVERS: usize = 8;
+
+/// A nameserver that stayed silent is asked last for this long, doubled with each time ...
+const FIRST_REST: Millis = SECOND;
+
+/// ... up to this.
+const LONGEST_REST: Millis = 30 * SECOND;
+
+/// When a nameserver's rest is over, one lookup finds out whether it is back, and for so long the
+/// others pass by it still: as long as it may take to answer.
+const PROBE: Millis = 1500;
+
+/// The nameservers in the order of preference, and which of them are resting.
+#[derive(Default)]
+pub(crate) struct Servers {
+    servers: Vec<Server>,
+}
+
+struct Server {
+    address: SocketAddr,
+    /// 0 while it answers.
+    resting_until: Millis,
+    /// How long the next rest will be.
+    rest: Millis,
+}
+
+/// The nameservers that one lookup has asked, by their place in the list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tried(u8);
+
+impl Servers {
+    pub(crate) fn new(addresses: &[SocketAddr]) -> Self {
+        let server = |&address| Server {
+            address,
+            resting_until: 0,
+            rest: FIRST_REST,
+        };
+        Self {
+            servers: addresses.iter().take(MAX_NAMESERVERS).map(server).collect(),
+        }
+    }
+
+    pub(crate) fn are(&self, addresses: &[SocketAddr]) -> bool {
+        let ours = self.servers.iter().map(|server| server.address);
+        ours.eq(addresses.iter().take(MAX_NAMESERVERS).copied())
+    }
+
+    /// The first that is not tried and not resting, else the one whose rest ends first.
+    pub(crate) fn choose(&mut self, now: Millis, tried: &mut Tried) -> Option<SocketAddr> {
+        let rest = |server: &Server| server.resting_until.saturating_sub(now);
+        let (index, server) = self
+            .servers
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| tried.0 & (1 << index) == 0)
+            .min_by_key(|(_, server)| rest(server))?;
+        tried.0 |= 1 << index;
+        if server.resting_until != 0 && server.resting_until <= now {
+            server.resting_until = now + PROBE;
+        }
+        Some(server.address)
+    }
+
+    /// Lets a lookup ask a nameserver again.
+    pub(crate) fn forget(&self, address: SocketAddr, tried: &mut Tried) {
+        let index = self
+            .servers
+            .iter()
+            .position(|server| server.address == address);
+        if let Some(index) = index {
+            tried.0 &= !(1 << index);
+        }
+    }
+
+    /// Notes that a nameserver is there; true if it was resting.
+    pub(crate) fn answered(&mut self, address: SocketAddr) -> bool {
+        let Some(server) = self.find(address) else {
+            return false;
+        };
+        server.rest = FIRST_REST;
+        std::mem::take(&mut server.resting_until) > 0
+    }
+
+    /// Sends a nameserver to rest. Lookups that fail together count once.
+    pub(crate) fn stayed_silent(&mut self, now: Millis, address: SocketAddr) {
+        if let Some(server) = self.find(address)
+            && server.resting_until <= now
+        {
+            server.resting_until = now + server.rest;
+            server.rest = (server.rest * 2).min(LONGEST_REST);
+        }
+    }
+
+    /// Forgets all rests.
+    pub(crate) fn wake(&mut self) {
+        for server in &mut self.servers {
+            server.resting_until = 0;
+            server.rest = FIRST_REST;
+        }
+    }
+
+    fn find(&mut self, address: SocketAddr) -> Option<&mut Server> {
+        self.servers
+            .iter_mut()
+            .find(|server| server.address == address)
+    }
+}

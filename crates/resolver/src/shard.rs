@@ -1,0 +1,350 @@
+//! The core's face: what a client's query, a nameserver's answer and the passing of time lead to.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wire::{Flags, Query, QueryError, rcode};
+
+use crate::cache::{Cache, Entry};
+use crate::counters::Counters;
+use crate::failure::Failure;
+use crate::key::{Key, KeyedHash};
+use crate::pending::{Lookup, Pending, Ticket, Waiter};
+use crate::policy::{self, Verdict};
+use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
+use crate::servers::Servers;
+use crate::{Millis, SECOND};
+
+mod age;
+mod lookup;
+#[cfg(test)]
+mod tests;
+
+/// Stub and client nest their deadlines: the relay answers within 2.5 s, a lookup ends within this,
+/// and clients wait 5 s.
+const LOOKUP: Millis = 4 * SECOND;
+
+/// How long upstream may take before a stale answer goes out (RFC 8767 section 5 says 1.8 s; a
+/// stub's clients are nearer).
+const STALE_AFTER: Millis = 500;
+
+/// Most lookups under way; a relay takes 1,024 at a time from each connection.
+const MAX_LOOKUPS: usize = 4096;
+
+/// Most clients waiting, over all lookups.
+const MAX_WAITERS: usize = 16_384;
+
+/// Settings of a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes that the cache may take, all its costs counted.
+    pub cache_size: usize,
+    /// Key of the hash of names; must be random, since names come from outside.
+    pub seed: [u64; 2],
+}
+
+/// Cache, lookups under way and nameservers of one stub. `C` is how the driver finds a client again.
+pub struct Shard<C> {
+    start: Instant,
+    hash: KeyedHash,
+    cache: Cache,
+    pending: Pending<C>,
+    servers: Servers,
+    /// Counts changes of the nameservers: older answers are no longer fresh.
+    generation: u32,
+    /// Counts returns of the link and of nameservers: older failures are forgotten.
+    epoch: u32,
+    counters: Counters,
+    /// Where replies to those who waited are written.
+    scratch: Box<[u8]>,
+}
+
+/// What becomes of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The reply stands in `out`, this many bytes.
+    Reply(usize),
+    /// The client will be replied to by a later [`Action`]; a nameserver is to be asked first.
+    Ask(Ask),
+    /// The client will be replied to by a later [`Action`].
+    Wait,
+    /// Not a query: no reply.
+    Drop,
+}
+
+/// A query for a nameserver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// To be handed back with the result.
+    pub ticket: Ticket,
+    /// Whom to ask.
+    pub nameserver: SocketAddr,
+    /// The message, with id 0 for the driver to overwrite.
+    pub message: Vec<u8>,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<C> {
+    /// Send a query to a nameserver.
+    Ask(Ask),
+    /// Send a reply to a client.
+    Reply {
+        /// As given with the query.
+        client: C,
+        /// The whole message, within what the client takes.
+        message: Vec<u8>,
+    },
+}
+
+impl<C> Shard<C> {
+    /// An empty shard without nameservers. `now` is where its time starts.
+    #[must_use]
+    pub fn new(config: Config, now: Instant) -> Self {
+        Self {
+            start: now,
+            hash: KeyedHash::new(config.seed),
+            cache: Cache::new(config.cache_size),
+            pending: Pending::new(),
+            servers: Servers::default(),
+            generation: 0,
+            epoch: 0,
+            counters: Counters::default(),
+            scratch: vec![0; MAX_REPLY].into_boxed_slice(),
+        }
+    }
+
+    /// Takes a client's packet. A reply that is known at once is written into `out`, which should
+    /// have room for [`MAX_UDP_REPLY`](crate::MAX_UDP_REPLY) or [`MAX_REPLY`](crate::MAX_REPLY)
+    /// bytes: a longer one is cut.
+    ///
+    /// A hit allocates nothing.
+    pub fn query(
+        &mut self,
+        now: Instant,
+        client: C,
+        transport: Transport,
+        packet: &[u8],
+        out: &mut [u8],
+    ) -> Step {
+        let now = self.millis(now);
+        let query = match Query::parse(packet) {
+            Ok(query) => query,
+            Err(QueryError::Ignore) => {
+                self.counters.dropped += 1;
+                return Step::Drop;
+            }
+            Err(QueryError::Reject {
+                rcode,
+                question_end,
+            }) => {
+                self.counters.queries += 1;
+                self.counters.local += 1;
+                return Step::Reply(reply::reject(packet, rcode, question_end, out));
+            }
+        };
+        self.counters.queries += 1;
+        let asker = Asker::new(&query, transport);
+        let key = Key::new(&query.question, key_flags(&query));
+        match policy::judge(&query.question) {
+            Verdict::Forward => {}
+            verdict => return Step::Reply(self.reply_locally(now, &asker, &key, verdict, out)),
+        }
+        let hash = self.hash.of(key.as_bytes());
+        let generation = self.generation;
+        if let Some(entry) = self.cache.get(hash, key.as_bytes())
+            && entry.is_fresh(now, generation)
+        {
+            self.counters.hits += 1;
+            return Step::Reply(entry.reply(now, &asker, out));
+        }
+        self.miss(now, client, &asker, key, hash, out)
+    }
+
+    /// Takes the nameservers in the order of preference. Answers of earlier ones are fresh no longer
+    /// but may be given as stale.
+    pub fn set_nameservers(
+        &mut self,
+        now: Instant,
+        nameservers: &[SocketAddr],
+        actions: &mut Vec<Action<C>>,
+    ) {
+        if self.servers.are(nameservers) {
+            return;
+        }
+        self.servers = Servers::new(nameservers);
+        self.generation = self.generation.wrapping_add(1);
+        self.came_back(now, actions);
+    }
+
+    /// Says that the link to the parent is up again: failures are forgotten, and lookups that
+    /// waited for it go out.
+    pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        self.servers.wake();
+        self.came_back(now, actions);
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            cache_entries: self.cache.len() as u64,
+            cache_bytes: self.cache.bytes() as u64,
+            ..self.counters
+        }
+    }
+
+    /// When [`Shard::tick`] is to be called next; `None` while no lookup is under way.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        let due = self.pending.next_due()?;
+        Some(self.start + Duration::from_millis(due))
+    }
+
+    fn millis(&self, now: Instant) -> Millis {
+        let since = now.saturating_duration_since(self.start).as_millis();
+        Millis::try_from(since).unwrap_or(Millis::MAX)
+    }
+
+    fn reply_locally(
+        &mut self,
+        now: Millis,
+        asker: &Asker<'_>,
+        key: &Key,
+        verdict: Verdict,
+        out: &mut [u8],
+    ) -> usize {
+        self.counters.local += 1;
+        let (rcode, record) = match verdict {
+            Verdict::Refuse(failure) => return asker.reply(Content::Failure(&failure.show()), out),
+            Verdict::Any => match self.denial(now, asker, key, out) {
+                Some(length) => return length,
+                None => (rcode::NOERROR, Some(policy::hinfo(&asker.question))),
+            },
+            Verdict::Local { rcode, record } => (rcode, record),
+            Verdict::Forward => return 0,
+        };
+        let (answer, authority) = match record {
+            Some(record) => (record, Vec::new()),
+            None => (Vec::new(), policy::soa(&asker.question)),
+        };
+        let content = Content::Local {
+            rcode,
+            answer: &answer,
+            authority: &authority,
+        };
+        asker.reply(content, out)
+    }
+
+    /// Replies NXDOMAIN if this name, or one above it, is known not to exist (RFC 8020).
+    ///
+    /// A denial by the root covers its own name only: private zones live under top-level names, such
+    /// as `internal`, that the public root does not have.
+    fn denial(
+        &mut self,
+        now: Millis,
+        asker: &Asker<'_>,
+        key: &Key,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let generation = self.generation;
+        let absent = key.without_type();
+        let own = absent.as_bytes();
+        for name in std::iter::once(own).chain(absent.ancestors()) {
+            if let Some(entry) = self.cache.get(self.hash.of(name), name)
+                && entry.is_fresh(now, generation)
+                && (name.len() == own.len() || entry.answer.tail().first() != Some(&0))
+            {
+                return Some(entry.reply(now, asker, out));
+            }
+        }
+        None
+    }
+
+    fn miss(
+        &mut self,
+        now: Millis,
+        client: C,
+        asker: &Asker<'_>,
+        key: Key,
+        hash: u64,
+        out: &mut [u8],
+    ) -> Step {
+        if let Some(length) = self.denial(now, asker, &key, out) {
+            self.counters.hits += 1;
+            return Step::Reply(length);
+        }
+        let epoch = self.epoch;
+        let slot = self.pending.find(hash, &key);
+        let under_way = slot.and_then(|slot| self.pending.get(slot));
+        let late = under_way.is_some_and(|lookup| lookup.stale_sent);
+        let full = self.pending.waiters() >= MAX_WAITERS
+            || slot.is_none() && self.pending.len() >= MAX_LOOKUPS;
+        let mut stale = false;
+        if let Some(entry) = self.stale_entry(now, &key) {
+            stale = true;
+            if late || full || entry.is_to_wait(now, epoch) {
+                let length = asker.reply(entry.stale(), out);
+                self.counters.stale += 1;
+                return Step::Reply(length);
+            }
+        } else if let Some(entry) = self.cache.get(hash, key.as_bytes())
+            && let Some(shown) = entry.failure(now, epoch)
+        {
+            self.counters.cached_failures += 1;
+            self.counters.servfail += 1;
+            return Step::Reply(asker.reply(Content::Failure(&shown), out));
+        }
+        if full {
+            self.counters.overload += 1;
+            self.counters.servfail += 1;
+            let shown = Failure::Overload.show();
+            return Step::Reply(asker.reply(Content::Failure(&shown), out));
+        }
+        if let Some(slot) = slot {
+            self.counters.coalesced += 1;
+            self.pending.wait(slot, Waiter::new(client, asker));
+            return Step::Wait;
+        }
+        self.counters.misses += 1;
+        let stale_at = stale.then_some(now + STALE_AFTER);
+        let lookup = Lookup::new(key, hash, now + LOOKUP, stale_at);
+        let slot = self.pending.insert(lookup);
+        self.pending.wait(slot, Waiter::new(client, asker));
+        let ask = self.ask(now, slot);
+        self.pending.schedule(slot);
+        ask.map_or(Step::Wait, Step::Ask)
+    }
+
+    /// What the cache can still say about `key`, past its TTL or from earlier nameservers.
+    fn stale_entry(&mut self, now: Millis, key: &Key) -> Option<&mut Entry> {
+        let absent = key.without_type();
+        let own = self.hash.of(key.as_bytes());
+        let other = self.hash.of(absent.as_bytes());
+        let has = |cache: &mut Cache, hash, key: &[u8]| {
+            cache
+                .get(hash, key)
+                .is_some_and(|entry| entry.is_servable(now))
+        };
+        if has(&mut self.cache, own, key.as_bytes()) {
+            return self.cache.get(own, key.as_bytes());
+        }
+        if has(&mut self.cache, other, absent.as_bytes()) {
+            return self.cache.get(other, absent.as_bytes());
+        }
+        None
+    }
+}
+
+/// DO and CD change what upstream answers, and so are part of the key.
+fn key_flags(query: &Query<'_>) -> u8 {
+    let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+    let mut flags = 0;
+    if dnssec_ok {
+        flags |= Key::DO;
+    }
+    if query.flags.has(Flags::CD) {
+        flags |= Key::CD;
+    }
+    flags
+}

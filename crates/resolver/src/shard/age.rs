@@ -1,0 +1,98 @@
+//! How an entry of the cache ages: fresh, then stale (RFC 8767), then of no use; and how long
+//! failures are remembered (RFC 9520).
+
+use wire::{Ede, ede};
+
+use crate::cache::Entry;
+use crate::failure::Shown;
+use crate::packed::{Kind, Ttls};
+use crate::reply::{Asker, Content};
+use crate::{Millis, SECOND};
+
+/// TTL of a stale answer in seconds (RFC 8767 section 4).
+const STALE_TTL: u32 = 30;
+
+/// How long after its TTL a positive answer may still be given (RFC 8767 section 5: 1 to 3 days).
+const STALE_POSITIVE: Millis = 86_400 * SECOND;
+
+/// The same for a negative answer, which must end (coredns#3586).
+const STALE_NEGATIVE: Millis = 300 * SECOND;
+
+/// How long a failure of upstream is remembered, in seconds, doubled with each lookup that fails
+/// again before as long as [`LONGEST_FAILURE`] has passed ... (RFC 9520 section 3.2)
+const FIRST_FAILURE: u32 = 1;
+
+/// ... up to this.
+const LONGEST_FAILURE: u32 = 30;
+
+impl Entry {
+    fn end(&self) -> Millis {
+        self.stored + Millis::from(self.lifetime) * SECOND
+    }
+
+    pub(super) fn is_fresh(&self, now: Millis, generation: u32) -> bool {
+        now < self.end() && self.generation == generation && self.answer.kind != Kind::Failure
+    }
+
+    pub(super) fn is_servable(&self, now: Millis) -> bool {
+        match self.answer.kind {
+            Kind::Positive => now < self.end() + STALE_POSITIVE,
+            Kind::NoData | Kind::NxDomain => now < self.end() + STALE_NEGATIVE,
+            Kind::Failure => false,
+        }
+    }
+
+    /// Whether a refresh has failed not long ago.
+    pub(super) fn is_to_wait(&self, now: Millis, epoch: u32) -> bool {
+        now < self.recheck && self.epoch == epoch
+    }
+
+    pub(super) fn failure(&self, now: Millis, epoch: u32) -> Option<Shown> {
+        let is_failure = self.answer.kind == Kind::Failure;
+        if !is_failure || now >= self.end() || self.epoch != epoch {
+            return None;
+        }
+        Some(Shown {
+            rcode: self.answer.rcode(),
+            code: ede::CACHED_ERROR,
+            text: String::from_utf8_lossy(self.answer.tail()).into_owned(),
+        })
+    }
+
+    pub(super) fn reply(&mut self, now: Millis, asker: &Asker<'_>, out: &mut [u8]) -> usize {
+        let age = now.saturating_sub(self.stored) / SECOND;
+        let age = u32::try_from(age).unwrap_or(u32::MAX);
+        asker.reply(self.content(Ttls::Aged(age), None), out)
+    }
+
+    pub(super) fn stale(&mut self) -> Content<'_> {
+        let code = match self.answer.kind {
+            Kind::NxDomain => ede::STALE_NXDOMAIN,
+            _ => ede::STALE_ANSWER,
+        };
+        self.content(Ttls::Set(STALE_TTL), Some(Ede { code, text: "" }))
+    }
+
+    fn content<'a>(&'a mut self, ttls: Ttls, ede: Option<Ede<'a>>) -> Content<'a> {
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(1);
+        Content::Answer {
+            packed: &self.answer,
+            ttls,
+            turn,
+            ede,
+        }
+    }
+}
+
+/// For how many seconds to remember a failure of a lookup begun at `began`, after what the cache
+/// knew `before`.
+pub(super) fn failure_lifetime(before: Option<&mut Entry>, began: Millis, epoch: u32) -> u32 {
+    let is_again = |entry: &&mut Entry| {
+        let near = entry.end() + Millis::from(LONGEST_FAILURE) * SECOND;
+        entry.answer.kind == Kind::Failure && entry.epoch == epoch && began < near
+    };
+    before.filter(is_again).map_or(FIRST_FAILURE, |entry| {
+        (entry.lifetime * 2).min(LONGEST_FAILURE)
+    })
+}

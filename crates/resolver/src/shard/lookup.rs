@@ -1,0 +1,343 @@
+//! A lookup's way from the first question to its end: attempts, failover, retries, stale answers.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use wire::{ede, rcode};
+
+use super::age::failure_lifetime;
+use super::{Action, Ask, LOOKUP, Shard};
+use crate::cache::Entry;
+use crate::failure::{Failed, Failure};
+use crate::key::Key;
+use crate::packed::{Kind, Packed, Rotation, Ttls};
+use crate::pending::{Ticket, Waiter};
+use crate::reply::{self, Content};
+use crate::servers::Tried;
+use crate::validate::{Answer, Invalid};
+use crate::{Millis, SECOND};
+
+/// How long one nameserver may take before the next is asked as well: the relay sends a lost packet
+/// again after 1 s.
+const ATTEMPT: Millis = 1500;
+
+/// Rest before nameservers that are silent or out of reach are all asked once more.
+const NEXT_ROUND: Millis = 300;
+
+/// Rest before a question that the link lost goes out again: none, then this, doubled each time ...
+const FIRST_LINK_REST: Millis = 10;
+
+/// ... up to this, so that a lookup may lose its link 50 times within [`LOOKUP`].
+const LONGEST_LINK_REST: Millis = 80;
+
+/// How long stale answers go out at once after a refresh has failed (RFC 8767 section 5).
+const RECHECK: Millis = 30 * SECOND;
+
+impl<C> Shard<C> {
+    /// Takes what became of an [`Ask`]: the message as it came off the stream, or why there is none.
+    /// A ticket of a lookup that has ended, or of an attempt that has its result, is ignored.
+    pub fn answer(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        result: Result<&[u8], Failed>,
+        actions: &mut Vec<Action<C>>,
+    ) {
+        let now = self.millis(now);
+        let Some(lookup) = self.pending.of(ticket) else {
+            return;
+        };
+        if !lookup.end_attempt(ticket.attempt) {
+            return;
+        }
+        let nameserver = ticket.nameserver;
+        let failure = match result {
+            Ok(bytes) => match Answer::validate(&lookup.key, bytes) {
+                Ok(answer) => {
+                    if self.servers.answered(nameserver) {
+                        self.epoch = self.epoch.wrapping_add(1);
+                    }
+                    self.counters.answers += 1;
+                    return self.succeed(now, ticket, answer, actions);
+                }
+                Err(Invalid::Rcode {
+                    rcode: rcode::FORMERR,
+                    ..
+                }) if ticket.edns && ticket.generation == self.generation => {
+                    // It may be OPT that it cannot read (RFC 6891 section 7).
+                    let ask = self.ask_at(now, ticket.slot, nameserver, false);
+                    actions.extend(ask.map(Action::Ask));
+                    return self.pending.schedule(ticket.slot);
+                }
+                Err(why) => of_answer(nameserver, why),
+            },
+            Err(Failed::Link) => Failure::Link,
+            Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
+        };
+        self.counters.failed_attempts += 1;
+        if failure.is_worth_a_retry() {
+            self.servers.stayed_silent(now, nameserver);
+        }
+        self.next_attempt(now, ticket, failure, actions);
+    }
+
+    /// Does what is due by now: stale answers, the next nameserver, failures.
+    pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        let now = self.millis(now);
+        while let Some(slot) = self.pending.due(now) {
+            self.tick_lookup(now, slot, actions);
+            self.pending.schedule(slot);
+        }
+    }
+
+    fn tick_lookup(&mut self, now: Millis, slot: usize, actions: &mut Vec<Action<C>>) {
+        let Some(lookup) = self.pending.get(slot) else {
+            return;
+        };
+        let is_due = |at: &mut Option<Millis>| at.take_if(|at| *at <= now).is_some();
+        if lookup.deadline <= now {
+            let silent = lookup.asked.map_or(Failure::NotReady, Failure::Silent);
+            let failure = lookup.failure.unwrap_or(silent);
+            return self.fail(now, slot, failure, actions);
+        }
+        let is_silent = is_due(&mut lookup.attempt_at);
+        let is_retry = is_due(&mut lookup.retry_at);
+        if is_silent && let Some(nameserver) = lookup.asked {
+            lookup.failure = Some(Failure::Silent(nameserver));
+            self.servers.stayed_silent(now, nameserver);
+        }
+        if is_due(&mut lookup.stale_at) {
+            lookup.stale_sent = true;
+            self.give_stale(now, slot, actions);
+        }
+        if is_silent || is_retry {
+            actions.extend(self.ask(now, slot).map(Action::Ask));
+        }
+    }
+
+    /// Failures of before are forgotten, and what waits without an attempt in flight goes out.
+    pub(super) fn came_back(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        let now = self.millis(now);
+        self.epoch = self.epoch.wrapping_add(1);
+        for slot in self.pending.slots() {
+            let Some(lookup) = self.pending.get(slot) else {
+                continue;
+            };
+            if lookup.in_flight.is_empty() {
+                actions.extend(self.ask(now, slot).map(Action::Ask));
+                self.pending.schedule(slot);
+            }
+        }
+    }
+
+    /// Asks the next nameserver for a lookup; `None` if all have been asked. The caller schedules.
+    pub(super) fn ask(&mut self, now: Millis, slot: usize) -> Option<Ask> {
+        let lookup = self.pending.get(slot)?;
+        if lookup.generation != self.generation {
+            lookup.generation = self.generation;
+            lookup.tried = Tried::default();
+        }
+        let nameserver = self.servers.choose(now, &mut lookup.tried)?;
+        self.ask_at(now, slot, nameserver, true)
+    }
+
+    fn ask_at(
+        &mut self,
+        now: Millis,
+        slot: usize,
+        nameserver: SocketAddr,
+        edns: bool,
+    ) -> Option<Ask> {
+        let lookup = self.pending.get(slot)?;
+        lookup.attempts = lookup.attempts.wrapping_add(1);
+        lookup.in_flight.push(lookup.attempts);
+        lookup.attempt_at = Some(now + ATTEMPT);
+        lookup.retry_at = None;
+        lookup.asked = Some(nameserver);
+        self.counters.asked += 1;
+        let key = &lookup.key;
+        let dnssec_ok = edns.then_some(key.has(Key::DO));
+        Some(Ask {
+            ticket: Ticket {
+                slot,
+                serial: lookup.serial,
+                attempt: lookup.attempts,
+                generation: self.generation,
+                nameserver,
+                edns,
+            },
+            nameserver,
+            message: reply::upstream_query(key.name(), key.qtype(), key.has(Key::CD), dnssec_ok),
+        })
+    }
+
+    fn next_attempt(
+        &mut self,
+        now: Millis,
+        ticket: Ticket,
+        failure: Failure,
+        actions: &mut Vec<Action<C>>,
+    ) {
+        let slot = ticket.slot;
+        let Some(lookup) = self.pending.get(slot) else {
+            return;
+        };
+        lookup.failure = Some(failure);
+        if failure == Failure::Link {
+            // The nameserver is not to blame, and the others are behind the same link.
+            self.servers.forget(ticket.nameserver, &mut lookup.tried);
+            let lost = lookup.lost;
+            lookup.lost = lost.saturating_add(1);
+            if let Some(doublings) = lost.checked_sub(1) {
+                let rest = (FIRST_LINK_REST << doublings.min(8)).min(LONGEST_LINK_REST);
+                lookup.retry_at = Some(now + rest);
+                return self.pending.schedule(slot);
+            }
+        }
+        if let Some(ask) = self.ask(now, slot) {
+            actions.push(Action::Ask(ask));
+        } else if let Some(lookup) = self.pending.get(slot)
+            && lookup.in_flight.is_empty()
+            && lookup.retry_at.is_none()
+            && failure != Failure::Link
+        {
+            if !failure.is_worth_a_retry() || now + NEXT_ROUND >= lookup.deadline {
+                return self.fail(now, slot, failure, actions);
+            }
+            lookup.tried = Tried::default();
+            lookup.retry_at = Some(now + NEXT_ROUND);
+        }
+        self.pending.schedule(slot);
+    }
+
+    fn succeed(
+        &mut self,
+        now: Millis,
+        ticket: Ticket,
+        answer: Answer,
+        actions: &mut Vec<Action<C>>,
+    ) {
+        let Some(lookup) = self.pending.remove(ticket.slot) else {
+            return;
+        };
+        for (waiter, turn) in lookup.waiters.into_iter().zip(0..) {
+            let content = Content::Answer {
+                packed: &answer.packed,
+                ttls: Ttls::Aged(0),
+                turn,
+                ede: None,
+            };
+            actions.push(reply_to(waiter, content, &mut self.scratch));
+        }
+        let absent = lookup.key.without_type();
+        let absent_hash = self.hash.of(absent.as_bytes());
+        // Whatever was known of this question before is superseded.
+        self.cache.remove(absent_hash, absent.as_bytes());
+        self.cache.remove(lookup.hash, lookup.key.as_bytes());
+        if answer.lifetime == 0 {
+            return;
+        }
+        let (hash, packed) = match answer.without_type {
+            Some(denial) => (absent_hash, denial),
+            None => (lookup.hash, answer.packed),
+        };
+        self.cache.insert(
+            hash,
+            Entry {
+                answer: packed,
+                stored: now,
+                lifetime: answer.lifetime,
+                generation: ticket.generation,
+                recheck: 0,
+                epoch: self.epoch,
+                turn: 1,
+            },
+        );
+    }
+
+    /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL.
+    fn fail(&mut self, now: Millis, slot: usize, failure: Failure, actions: &mut Vec<Action<C>>) {
+        self.give_stale(now, slot, actions);
+        let Some(lookup) = self.pending.remove(slot) else {
+            return;
+        };
+        let shown = failure.show();
+        for waiter in lookup.waiters {
+            self.counters.servfail += 1;
+            let content = Content::Failure(&shown);
+            actions.push(reply_to(waiter, content, &mut self.scratch));
+        }
+        let epoch = self.epoch;
+        if let Some(entry) = self.stale_entry(now, &lookup.key) {
+            entry.recheck = now + RECHECK;
+            entry.epoch = epoch;
+            return;
+        }
+        if !failure.is_remembered() {
+            return;
+        }
+        let began = lookup.deadline - LOOKUP;
+        let before = self.cache.get(lookup.hash, lookup.key.as_bytes());
+        let lifetime = failure_lifetime(before, began, epoch);
+        let text = shown.text.as_bytes();
+        let rotation = Rotation::default();
+        if let Some(answer) = Packed::new(&lookup.key, Kind::Failure, [0; 3], rotation, text, &[]) {
+            let entry = Entry {
+                answer,
+                stored: now,
+                lifetime,
+                generation: self.generation,
+                recheck: 0,
+                epoch,
+                turn: 0,
+            };
+            self.cache.insert(lookup.hash, entry);
+        }
+    }
+
+    /// Gives a stale answer, if there is one, to all who wait; the lookup goes on.
+    fn give_stale(&mut self, now: Millis, slot: usize, actions: &mut Vec<Action<C>>) {
+        let Some(key) = self.pending.get(slot).map(|lookup| lookup.key) else {
+            return;
+        };
+        if self.stale_entry(now, &key).is_none() {
+            return;
+        }
+        let waiters = self.pending.take_waiters(slot);
+        self.counters.stale += waiters.len() as u64;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if let Some(entry) = self.stale_entry(now, &key) {
+            actions.extend(
+                waiters
+                    .into_iter()
+                    .map(|waiter| reply_to(waiter, entry.stale(), &mut scratch)),
+            );
+        }
+        self.scratch = scratch;
+    }
+}
+
+/// The relay says in SERVFAIL's Extended DNS Error that it got no answer, or could not reach the
+/// nameserver; everything else is the nameserver's own word.
+fn of_answer(nameserver: SocketAddr, why: Invalid) -> Failure {
+    match why {
+        Invalid::Rcode {
+            rcode: rcode::SERVFAIL,
+            ede: Some(ede::NO_REACHABLE_AUTHORITY),
+        } => Failure::Silent(nameserver),
+        Invalid::Rcode {
+            rcode: rcode::SERVFAIL,
+            ede: Some(ede::NETWORK_ERROR),
+        } => Failure::Unreachable(nameserver),
+        why => Failure::Invalid(nameserver, why),
+    }
+}
+
+/// Writes the reply to a waiter in `scratch` and takes it from there.
+fn reply_to<C>(waiter: Waiter<C>, content: Content<'_>, scratch: &mut [u8]) -> Action<C> {
+    let length = waiter.asker().reply(content, scratch);
+    Action::Reply {
+        client: waiter.client,
+        message: scratch.get(..length).unwrap_or_default().to_vec(),
+    }
+}

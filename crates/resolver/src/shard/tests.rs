@@ -1,0 +1,14 @@
+//! What the answers promise, one file a promise. Time is virtual, nameservers are the test itself.
+
+mod cache;
+mod coalescing;
+mod failover;
+mod failures;
+mod lab;
+mod link;
+mod nameservers;
+mod overload;
+mod policy;
+mod random;
+mod replies;
+mod stale;

@@ -1,0 +1,276 @@
+//! One nameserver fails, another is asked.
+
+use hickory_proto::op::{Edns, Message, ResponseCode};
+
+use super::lab::{
+    FIRST, Lab, Look, SECOND, THIRD, error, ms, query, secs, servfail_with, www, www_is,
+};
+use crate::records::{With, a, cname, response};
+use crate::{Ask, Failed};
+use hickory_proto::rr::RecordType;
+
+#[test]
+fn the_second_is_asked_after_a_second_and_a_half_of_silence() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www());
+    assert_eq!(lab.asked().nameserver, FIRST);
+    lab.pass(ms(1499));
+    assert!(lab.asks.is_empty());
+    lab.pass(ms(1));
+    let ask = lab.asked();
+    assert_eq!(ask.nameserver, SECOND);
+    lab.answer(&ask, &www_is(1, 60));
+    assert_eq!(lab.reply(client).hosts(), [1]);
+}
+
+#[test]
+fn the_first_may_still_answer_when_the_second_is_asked_too() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www());
+    let first = lab.asked();
+    lab.pass(ms(1500));
+    let second = lab.asked();
+    lab.pass(ms(200));
+    lab.answer(&first, &www_is(1, 60));
+    assert_eq!(lab.reply(client).hosts(), [1]);
+    // The other's answer is late, and nobody is told twice.
+    lab.answer(&second, &www_is(2, 60));
+    assert_eq!(lab.hit(&www()).hosts(), [1]);
+}
+
+/// Ways of a nameserver to say that it will not do.
+fn refusals(ask: &Ask) -> Vec<Message> {
+    let other_question = response("other.test", RecordType::A).answer(a("other.test", 60, 66));
+    let endless = response("www.test", RecordType::A).answer(cname("www.test", 60, "www.test"));
+    let mut cut = www_is(1, 60);
+    cut.metadata.truncation = true;
+    let mut refusals = vec![other_question, endless, cut];
+    let rcodes = [
+        ResponseCode::ServFail,
+        ResponseCode::Refused,
+        ResponseCode::NotImp,
+    ];
+    refusals.extend(rcodes.map(|rcode| error(ask, rcode)));
+    refusals
+}
+
+#[test]
+fn the_second_is_asked_at_once_after_an_error() {
+    for kind in 0..6 {
+        let mut lab = Lab::new(&[FIRST, SECOND]);
+        let client = lab.query(&www());
+        let first = lab.asked();
+        lab.answer(&first, &refusals(&first)[kind]);
+        assert!(lab.is_waiting(client));
+        let second = lab.asked();
+        assert_eq!(second.nameserver, SECOND);
+        lab.answer(&second, &www_is(1, 60));
+        assert_eq!(lab.reply(client).hosts(), [1]);
+        // One error is no reason to turn away from a nameserver.
+        lab.query(&query("other.test", RecordType::A));
+        assert_eq!(lab.asked().nameserver, FIRST);
+    }
+}
+
+#[test]
+fn when_all_give_an_error_the_client_learns_it_at_once() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www());
+    for _ in 0..2 {
+        let ask = lab.asked();
+        lab.answer(&ask, &error(&ask, ResponseCode::Refused));
+    }
+    let reply = lab.reply(client);
+    assert_eq!(
+        (reply.rcode(), reply.ede()),
+        (ResponseCode::ServFail, Some(22))
+    );
+    assert!(reply.answers.is_empty());
+}
+
+#[test]
+fn a_nameserver_out_of_reach_is_passed_by_at_once() {
+    for unreachable in [true, false] {
+        let mut lab = Lab::new(&[FIRST, SECOND]);
+        let client = lab.query(&www());
+        let ask = lab.asked();
+        if unreachable {
+            lab.fail(&ask, Failed::Unreachable);
+        } else {
+            lab.answer(&ask, &servfail_with(&ask, 23));
+        }
+        let ask = lab.asked();
+        assert_eq!(ask.nameserver, SECOND);
+        lab.answer(&ask, &www_is(1, 60));
+        assert_eq!(lab.reply(client).hosts(), [1]);
+        lab.query(&query("other.test", RecordType::A));
+        assert_eq!(lab.asked().nameserver, SECOND);
+    }
+}
+
+/// Lets `nameserver`, the first that is asked, stay silent once; the other answers.
+fn be_silent(lab: &mut Lab) {
+    lab.query(&query("silence.test", RecordType::A));
+    lab.asks.clear();
+    lab.pass(ms(1500));
+    let ask = lab.asked();
+    lab.answer(
+        &ask,
+        &response("silence.test", RecordType::A).answer(a("silence.test", 0, 1)),
+    );
+}
+
+/// Whom the shard would ask now.
+fn preferred(lab: &mut Lab) -> std::net::SocketAddr {
+    lab.query(&www());
+    let ask = lab.asked();
+    lab.answer(&ask, &www_is(1, 0));
+    ask.nameserver
+}
+
+#[test]
+fn a_silent_one_rests_and_is_asked_last() {
+    let mut lab = Lab::new(&[FIRST, SECOND, THIRD]);
+    be_silent(&mut lab);
+    assert_eq!(preferred(&mut lab), SECOND);
+    // Last, but it is asked.
+    let client = lab.query(&www());
+    for nameserver in [SECOND, THIRD, FIRST] {
+        let ask = lab.asked();
+        assert_eq!(ask.nameserver, nameserver);
+        lab.answer(&ask, &error(&ask, ResponseCode::ServFail));
+    }
+    assert_eq!(lab.reply(client).rcode(), ResponseCode::ServFail);
+    lab.pass(secs(1));
+    assert_eq!(preferred(&mut lab), FIRST);
+}
+
+#[test]
+fn its_rests_grow_to_thirty_seconds() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    for rest in [1, 2, 4, 8, 16, 30, 30] {
+        be_silent(&mut lab);
+        lab.pass(ms(rest * 1000 - 1));
+        assert_eq!(preferred(&mut lab), SECOND, "{rest}");
+        lab.pass(ms(1));
+    }
+    assert_eq!(preferred(&mut lab), FIRST);
+    // It answered: the next rest is short again.
+    be_silent(&mut lab);
+    lab.pass(secs(1));
+    assert_eq!(preferred(&mut lab), FIRST);
+}
+
+#[test]
+fn one_lookup_finds_out_whether_it_is_back() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    be_silent(&mut lab);
+    lab.pass(secs(1));
+    for name in ["a.test", "b.test", "c.test"] {
+        lab.query(&query(name, RecordType::A));
+    }
+    let asked: Vec<_> = lab.asks.drain(..).map(|ask| ask.nameserver).collect();
+    assert_eq!(asked, [FIRST, SECOND, SECOND]);
+}
+
+#[test]
+fn many_lookups_that_meet_one_silence_count_it_once() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    for number in 0..50 {
+        lab.query(&query(&format!("{number}.test"), RecordType::A));
+    }
+    lab.pass(ms(1500));
+    lab.asks.clear();
+    lab.pass(secs(1));
+    assert_eq!(preferred(&mut lab), FIRST);
+}
+
+#[test]
+fn who_answers_with_an_error_is_not_taken_for_silent() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www());
+    let _silent = lab.asked();
+    lab.pass(ms(1500));
+    let second = lab.asked();
+    lab.answer(&second, &error(&second, ResponseCode::ServFail));
+    // The lookup waits for the first still, and ends with what the second said.
+    lab.pass(ms(2500));
+    assert_eq!(lab.reply(client).ede(), Some(0));
+}
+
+#[test]
+fn what_the_relay_says_of_silence_is_silence() {
+    let mut lab = Lab::new(&[FIRST]);
+    let client = lab.query(&www());
+    let ask = lab.asked();
+    lab.pass(ms(2500));
+    lab.answer(&ask, &servfail_with(&ask, 22));
+    assert!(lab.is_waiting(client));
+    // There is time for one more attempt.
+    lab.pass(ms(300));
+    let ask = lab.asked();
+    lab.answer(&ask, &www_is(1, 60));
+    assert_eq!(lab.reply(client).hosts(), [1]);
+}
+
+#[test]
+fn out_of_reach_is_tried_again_until_the_deadline() {
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www());
+    let mut attempts = 0;
+    while lab.is_waiting(client) {
+        while let Some(ask) = lab.asks.pop() {
+            lab.fail(&ask, Failed::Unreachable);
+            attempts += 1;
+        }
+        lab.pass(ms(100));
+    }
+    let reply = lab.reply(client);
+    assert_eq!(
+        (reply.rcode(), reply.ede()),
+        (ResponseCode::ServFail, Some(23))
+    );
+    assert!((20..30).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn after_a_format_error_it_is_asked_once_more_without_opt() {
+    let has_opt = |ask: &Ask| Message::from_vec(&ask.message).unwrap().edns.is_some();
+    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let client = lab.query(&www().dnssec_ok());
+    let ask = lab.asked();
+    assert!(has_opt(&ask));
+    // Such a nameserver may not repeat the question.
+    let mut bare = error(&ask, ResponseCode::FormErr);
+    bare.queries.clear();
+    bare.edns = None;
+    lab.answer(&ask, &bare);
+    let again = lab.asked();
+    assert_eq!((again.nameserver, has_opt(&again)), (FIRST, false));
+    lab.answer(&again, &error(&again, ResponseCode::FormErr));
+    let second = lab.asked();
+    // The second nameserver did not say that it cannot read OPT.
+    assert_eq!((second.nameserver, has_opt(&second)), (SECOND, true));
+    let mut answer = www_is(1, 60);
+    answer.edns = Some(Edns::new());
+    lab.answer(&second, &answer);
+    assert_eq!(lab.reply(client).hosts(), [1]);
+}
+
+#[test]
+fn the_deadline_is_four_seconds() {
+    for nameservers in [&[FIRST][..], &[FIRST, SECOND], &[FIRST, SECOND, THIRD]] {
+        let mut lab = Lab::new(nameservers);
+        let client = lab.query(&www());
+        lab.pass(ms(3999));
+        assert!(lab.is_waiting(client));
+        lab.pass(ms(1));
+        let reply = lab.reply(client);
+        assert_eq!(
+            (reply.rcode(), reply.ede()),
+            (ResponseCode::ServFail, Some(22))
+        );
+        // Each was asked once: they may be slow, and the link loses nothing.
+        assert_eq!(lab.asks.len(), nameservers.len());
+    }
+}

@@ -1,0 +1,325 @@
+//! What every reply looks like: flags, case, size, OPT; and what is not a query to be answered.
+
+use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::{Name, RecordType};
+
+use wire::rcode;
+
+use super::lab::{FIRST, Lab, Look, Query, error, ms, query, secs, www, www_is};
+use crate::records::{With, opaque, response, soa, txt};
+use crate::{MAX_UDP_REPLY, Transport};
+
+#[test]
+fn the_clients_case_is_echoed_and_upstream_sees_none() {
+    let mut lab = Lab::new(&[FIRST]);
+    let shouted = query("WWW.TeSt", RecordType::A);
+    let client = lab.query(&shouted);
+    let ask = lab.asked();
+    let asked = Message::from_vec(&ask.message).unwrap();
+    assert!(
+        asked.queries[0]
+            .name
+            .eq_case(&Name::from_ascii("www.test.").unwrap())
+    );
+    lab.answer(&ask, &www_is(1, 60));
+    let expected = Name::from_ascii("WWW.TeSt.").unwrap();
+    for reply in [lab.reply(client), lab.hit(&shouted)] {
+        assert!(reply.queries[0].name.eq_case(&expected));
+        // The answer's owner points to the question, so it follows.
+        assert!(reply.answers[0].name.eq_case(&expected));
+    }
+    let quiet = lab.hit(&www());
+    assert!(
+        quiet.queries[0]
+            .name
+            .eq_case(&Name::from_ascii("www.test.").unwrap())
+    );
+}
+
+#[test]
+fn ra_is_set_aa_and_ad_are_not_rd_and_cd_are_echoed() {
+    let mut lab = Lab::new(&[FIRST]);
+    let mut answer = www_is(1, 60);
+    answer.metadata.authoritative = true;
+    answer.metadata.authentic_data = true;
+    answer.metadata.recursion_available = false;
+    for (rd, cd) in [(true, false), (false, false), (true, true), (false, true)] {
+        let asker = www().with(|message| {
+            message.metadata.recursion_desired = rd;
+            message.metadata.checking_disabled = cd;
+            message.metadata.authentic_data = true;
+        });
+        let client = lab.query(&asker);
+        if let Some(ask) = lab.asks.pop() {
+            let asked = Message::from_vec(&ask.message).unwrap().metadata;
+            assert!(asked.recursion_desired && !asked.authentic_data);
+            assert_eq!(asked.checking_disabled, cd);
+            lab.answer(&ask, &answer);
+        }
+        for reply in [lab.reply(client), lab.hit(&asker)] {
+            let metadata = reply.metadata;
+            assert!(metadata.recursion_available);
+            assert!(!metadata.authoritative && !metadata.authentic_data);
+            assert_eq!(
+                (metadata.recursion_desired, metadata.checking_disabled),
+                (rd, cd)
+            );
+        }
+    }
+}
+
+/// A type whose rdata may be of any size.
+const LARGE: u16 = 65280;
+
+fn large() -> Query {
+    query("www.test", RecordType::from(LARGE))
+}
+
+/// Answers [`large`] so that the reply to a client without OPT has `size` bytes.
+fn reply_of(lab: &mut Lab, size: usize) {
+    let rdata = vec![7; size - 12 - 14 - 12];
+    let answer =
+        response("www.test", RecordType::from(LARGE)).answer(opaque("www.test", 60, LARGE, &rdata));
+    assert_eq!(answer.to_vec().unwrap().len(), size);
+    lab.miss(&large().tcp(), &answer);
+}
+
+#[test]
+fn a_reply_over_udp_is_no_larger_than_the_client_takes() {
+    const OPT: usize = 11;
+    let cases = [
+        (large(), 512, 0),
+        (large().edns(512), 512, OPT),
+        (
+            large().with(|message| message.edns = Some(small())),
+            512,
+            OPT,
+        ),
+        (large().edns(1400), 1400, OPT),
+        (large().edns(4096), 4096, OPT),
+        // Whatever it offers.
+        (large().edns(u16::MAX), MAX_UDP_REPLY, OPT),
+    ];
+    for (asker, limit, opt) in cases {
+        for (size, is_cut) in [(limit - opt, false), (limit - opt + 1, true)] {
+            let mut lab = Lab::new(&[FIRST]);
+            reply_of(&mut lab, size);
+            let reply = lab.hit(&asker);
+            assert_eq!(reply.metadata.truncation, is_cut, "{size}");
+            assert_eq!(reply.answers.is_empty(), is_cut);
+            assert_eq!(reply.edns.is_some(), opt > 0);
+            // Over TCP there is no limit.
+            let whole = lab.hit(&asker.clone().tcp());
+            assert!(!whole.metadata.truncation);
+            assert_eq!(whole.answers.len(), 1);
+        }
+    }
+}
+
+/// OPT with a UDP size of 0.
+fn small() -> Edns {
+    let mut edns = Edns::new();
+    edns.set_max_payload(0);
+    edns
+}
+
+#[test]
+fn the_largest_message_comes_whole_over_tcp() {
+    let mut lab = Lab::new(&[FIRST]);
+    reply_of(&mut lab, usize::from(u16::MAX));
+    let client = lab.query(&large().tcp());
+    assert_eq!(lab.bytes(client).len(), usize::from(u16::MAX));
+    assert!(lab.hit(&large()).metadata.truncation);
+}
+
+#[test]
+fn a_cut_reply_keeps_its_response_code() {
+    let mut lab = Lab::new(&[FIRST]);
+    let denial = response("www.test", RecordType::A)
+        .says(ResponseCode::NXDomain)
+        .authority(soa("test", 60, 60))
+        .authority(txt("test", 60, 2000));
+    let reply = lab.miss(&www(), &denial);
+    assert!(reply.metadata.truncation);
+    assert_eq!(reply.rcode(), ResponseCode::NXDomain);
+    assert!(reply.authorities.is_empty());
+}
+
+#[test]
+fn opt_is_made_anew_on_each_hop() {
+    let mut lab = Lab::new(&[FIRST]);
+    let cookie = EdnsOption::Unknown(10, vec![1; 8]);
+    for (asker, is_dnssec_ok) in [(www(), false), (www().dnssec_ok(), true)] {
+        let asker = asker.with(|message| {
+            let edns = message.edns.as_mut().unwrap();
+            edns.set_max_payload(4000);
+            edns.options_mut().insert(cookie.clone());
+        });
+        let client = lab.query(&asker);
+        let ask = lab.asked();
+        let asked = Message::from_vec(&ask.message).unwrap().edns.unwrap();
+        assert_eq!(
+            (asked.max_payload(), asked.flags().dnssec_ok),
+            (1232, is_dnssec_ok)
+        );
+        assert!(asked.options().as_ref().is_empty());
+
+        let mut answer = www_is(1, 60);
+        let mut edns = Edns::new();
+        edns.set_max_payload(512);
+        edns.options_mut().insert(cookie.clone());
+        edns.options_mut()
+            .insert(EdnsOption::Unknown(15, vec![0, 1]));
+        answer.edns = Some(edns);
+        lab.answer(&ask, &answer);
+        for reply in [lab.reply(client), lab.hit(&asker)] {
+            let edns = reply.edns.unwrap();
+            assert_eq!(
+                (edns.max_payload(), edns.flags().dnssec_ok),
+                (1232, is_dnssec_ok)
+            );
+            assert!(edns.options().as_ref().is_empty());
+        }
+    }
+}
+
+#[test]
+fn only_who_sends_opt_gets_opt_and_extended_errors() {
+    let mut lab = Lab::new(&[FIRST]);
+    let plain = query("www.test", RecordType::A);
+    let client = lab.query(&plain);
+    let ask = lab.asked();
+    // Upstream is asked with OPT all the same: others may wait for the same answer.
+    assert!(Message::from_vec(&ask.message).unwrap().edns.is_some());
+    lab.answer(&ask, &www_is(1, 60));
+    assert!(lab.reply(client).edns.is_none());
+    assert!(lab.hit(&www()).edns.is_some());
+
+    let refused = query("www.test", RecordType::AXFR);
+    assert!(lab.hit(&refused).edns.is_none());
+    assert_eq!(lab.hit(&refused.edns(1232)).ede(), Some(21));
+}
+
+#[test]
+fn a_failure_with_its_reason_fits_into_what_any_client_takes() {
+    let longest = [
+        "x".repeat(63),
+        "y".repeat(63),
+        "z".repeat(63),
+        "w".repeat(61),
+    ]
+    .join(".");
+    let mut lab = Lab::new(&["[2001:db8:1111:2222:3333:4444:5555:6666]:65535"
+        .parse()
+        .unwrap()]);
+    let client = lab.query(&query(&longest, RecordType::A).edns(512));
+    let ask = lab.asked();
+    let refused = error(&ask, ResponseCode::Refused);
+    lab.answer(&ask, &refused);
+    let reply = lab.reply(client);
+    assert!(!reply.metadata.truncation && reply.ede().is_some());
+}
+
+/// A client's packet and the reply to it, which is there at once.
+fn told(packet: Vec<u8>) -> Message {
+    let mut lab = Lab::new(&[FIRST]);
+    let client = lab.packet(packet, Transport::Udp);
+    assert!(lab.asks.is_empty());
+    lab.reply(client)
+}
+
+#[test]
+fn what_is_no_query_gets_no_reply() {
+    let mut lab = Lab::new(&[FIRST]);
+    let response = www().with(|message| *message = message.clone().into_response());
+    for packet in [response.bytes(), www().bytes()[..11].to_vec(), Vec::new()] {
+        let client = lab.packet(packet, Transport::Udp);
+        assert!(lab.is_waiting(client));
+    }
+    lab.pass(secs(10));
+    assert_eq!(lab.shard.counters().dropped, 3);
+}
+
+#[test]
+fn what_cannot_be_read_is_a_format_error() {
+    let mut cut = www().bytes();
+    cut.truncate(20);
+    let mut trailing = www().bytes();
+    trailing.push(0);
+    let mut two_opts = www().bytes();
+    let opt = two_opts[two_opts.len() - 11..].to_vec();
+    two_opts.extend_from_slice(&opt);
+    two_opts[11] = 2;
+    let two_questions = www().with(|message| {
+        message.add_query(message.queries[0].clone());
+    });
+    for packet in [cut, trailing, two_opts, two_questions.bytes()] {
+        let reply = told(packet);
+        assert_eq!(reply.rcode(), ResponseCode::FormErr);
+        assert!(reply.answers.is_empty());
+    }
+}
+
+#[test]
+fn other_operations_are_not_implemented() {
+    for opcode in [OpCode::Notify, OpCode::Update, OpCode::Status] {
+        let reply = told(
+            www()
+                .with(|message| message.metadata.op_code = opcode)
+                .bytes(),
+        );
+        assert_eq!(reply.rcode(), ResponseCode::NotImp);
+        assert_eq!(reply.metadata.op_code, opcode);
+    }
+}
+
+#[test]
+fn another_edns_version_is_bad() {
+    let reply = told(
+        www()
+            .with(|message| {
+                message.edns.as_mut().unwrap().set_version(1);
+            })
+            .bytes(),
+    );
+    assert_eq!(u16::from(reply.rcode()), 16);
+    assert_eq!(reply.edns.unwrap().version(), 0);
+    assert_eq!(reply.queries.len(), 1);
+}
+
+#[test]
+fn a_hit_costs_no_question_and_no_time() {
+    let mut lab = Lab::new(&[FIRST]);
+    lab.miss(&www(), &www_is(1, 60));
+    lab.pass(ms(1));
+    for _ in 0..100 {
+        lab.hit(&www());
+    }
+    let counters = lab.shard.counters();
+    assert_eq!((counters.hits, counters.asked), (100, 1));
+    assert_eq!(lab.shard.next_tick(), None);
+}
+
+/// Bytes of an adversary in the place of an answer: never a panic, and the client gets its reply.
+#[test]
+fn garbage_from_upstream_is_an_error_to_the_client() {
+    let good = www_is(1, 60).to_vec().unwrap();
+    let asker: Query = www();
+    for at in 0..good.len() {
+        for value in [0, 1, 0x0c, 0x40, 0xc0, 0xff] {
+            let mut lab = Lab::new(&[FIRST]);
+            let client = lab.query(&asker);
+            let ask = lab.asked();
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            lab.answer_bytes(&ask, &bytes);
+            lab.asks.clear();
+            lab.pass(secs(4));
+            let reply = wire::Message::parse(lab.bytes(client)).unwrap();
+            let rcode = reply.header.flags.rcode();
+            let expected = [rcode::NOERROR, rcode::SERVFAIL, rcode::NXDOMAIN];
+            assert!(expected.contains(&rcode), "{rcode} for {value} at {at}");
+        }
+    }
+}
