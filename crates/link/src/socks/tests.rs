@@ -1,0 +1,250 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+
+use super::client::{self, ExchangeError};
+use super::server::{self, HandshakeError, MAX_METHODS, MAX_NAME};
+use super::*;
+
+const GREETING: &[u8] = &[5, 1, 0];
+const CONNECT_V4: &[u8] = &[5, 1, 0, 1, 10, 0, 1, 17, 1, 187];
+
+/// Answers from a script, and keeps each write apart.
+struct Script {
+    answer: &'static [u8],
+    writes: Vec<Vec<u8>>,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.answer).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.push(buf.to_vec());
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn ask(
+    command: Command,
+    answer: &'static [u8],
+) -> (Result<SocketAddr, ExchangeError>, Script) {
+    let mut script = Script {
+        answer,
+        writes: Vec::new(),
+    };
+    (client::request(&mut script, command).await, script)
+}
+
+/// What the server makes of `bytes`, what it answered, and what it left on the stream.
+async fn serve(bytes: &[u8], step: usize) -> (Result<Command, HandshakeError>, Vec<u8>, Vec<u8>) {
+    let (mut near, mut far) = duplex(4096);
+    let bytes = bytes.to_vec();
+    let sender = tokio::spawn(async move {
+        for piece in bytes.chunks(step) {
+            near.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        near.shutdown().await.unwrap();
+        near
+    });
+    let result = server::read_request(&mut far).await;
+    let mut near = sender.await.unwrap();
+    let mut left = Vec::new();
+    far.read_to_end(&mut left).await.unwrap();
+    drop(far);
+    let mut answered = Vec::new();
+    near.read_to_end(&mut answered).await.unwrap();
+    (result, answered, left)
+}
+
+#[tokio::test]
+async fn greeting_and_request_leave_in_one_write() {
+    let to = "10.0.1.17:443".parse().unwrap();
+    let (bound, script) = ask(
+        Command::Connect(to),
+        &[5, 0, 5, 0, 0, 1, 10, 0, 0, 9, 0x9C, 0x40, b'x'],
+    )
+    .await;
+    assert_eq!(bound.unwrap(), "10.0.0.9:40000".parse().unwrap());
+    assert_eq!(script.writes, [[GREETING, CONNECT_V4].concat()]);
+    assert_eq!(
+        script.answer, b"x",
+        "bytes after the reply belong to the stream"
+    );
+}
+
+#[tokio::test]
+async fn each_command_has_its_code_and_reads_back() {
+    for (command, code) in [
+        (Command::Connect("[2001:db8::1]:443".parse().unwrap()), 0x01),
+        (Command::Bind(8443), 0x02),
+        (Command::Dns("10.0.0.2:53".parse().unwrap()), 0xD0),
+        (Command::ResolvConf, 0xD1),
+    ] {
+        let (_, script) = ask(command, &[]).await;
+        let sent = &script.writes[0];
+        assert_eq!(sent[..6], [5, 1, 0, 5, code, 0]);
+        let (received, answered, left) = serve(sent, usize::MAX).await;
+        assert_eq!(received.unwrap(), command);
+        assert_eq!(answered, [5, 0]);
+        assert!(left.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_request_may_come_at_once_or_a_byte_at_a_time_and_later_bytes_stay() {
+    let bytes = [GREETING, CONNECT_V4, b"early data"].concat();
+    for step in [1, 2, 3, 5, 7, 1000] {
+        let (command, answered, left) = serve(&bytes, step).await;
+        assert_eq!(command.unwrap().to_string(), "CONNECT 10.0.1.17:443");
+        assert_eq!(answered, [5, 0]);
+        assert_eq!(left, b"early data");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_may_be_offered_beside_none() {
+    let (command, ..) = serve(&[&[5, 3, 2, 1, 0], CONNECT_V4].concat(), 1).await;
+    assert!(command.is_ok());
+    let (error, answered, _) = serve(&[&[5, 2, 2, 1], CONNECT_V4].concat(), 100).await;
+    assert!(matches!(error, Err(HandshakeError::NoMethod)));
+    assert_eq!(answered, [5, 0xFF]);
+}
+
+#[tokio::test]
+async fn a_name_is_read_whole_and_refused_with_reply_8() {
+    let request = [GREETING, b"\x05\x01\x00\x03\x05a\nb.c\x01\xbb", b"rest"].concat();
+    let (error, _, left) = serve(&request, 1).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.reply(), Some(Reply::AddressTypeNotSupported));
+    assert!(error.to_string().contains(r"a\nb.c"), "{error}");
+    assert_eq!(left, b"rest");
+}
+
+#[tokio::test]
+async fn what_the_link_does_not_know_gets_its_reply() {
+    let unknown_command = [GREETING, &[5, 0xF0, 0, 1, 1, 2, 3, 4, 0, 53]].concat();
+    let error = serve(&unknown_command, 1).await.0.unwrap_err();
+    assert_eq!(error.reply(), Some(Reply::CommandNotSupported));
+    let unknown_type = [GREETING, &[5, 1, 0, 9, 1, 2, 3, 4, 0, 53]].concat();
+    let error = serve(&unknown_type, 1).await.0.unwrap_err();
+    assert_eq!(error.reply(), Some(Reply::AddressTypeNotSupported));
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_handshakes_get_no_reply() {
+    let long_name = [GREETING, &[5, 1, 0, 3, MAX_NAME + 1]].concat();
+    for (bytes, expected) in [
+        (b"GET / HTTP/1.1\r\n".as_slice(), "malformed: version 0x47"),
+        (&[5, 1, 0, 4, 1], "malformed: version of the request 0x04"),
+        (&[5, 1, 0, 5, 1, 7, 1], "malformed: reserved byte 0x07"),
+        (&[5, MAX_METHODS + 1, 0], "oversized: methods of 17"),
+        (&long_name, "oversized: name of 254"),
+        (&[], "closed before"),
+        (&[5], "closed before"),
+        (&[5, 1, 0, 5, 1, 0, 1, 10, 0], "closed before"),
+    ] {
+        // A longer handshake than this ends in an error at the bad byte; pad it to say so.
+        let padded = if expected.starts_with("closed") {
+            bytes.to_vec()
+        } else {
+            [bytes, &[0; 16]].concat()
+        };
+        let error = serve(&padded, 1).await.0.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.reply(), None);
+    }
+}
+
+#[tokio::test]
+async fn the_largest_handshake_within_the_limits_passes() {
+    let methods = [[5, MAX_METHODS].as_slice(), &[0; MAX_METHODS as usize]].concat();
+    let (command, ..) = serve(&[&methods, CONNECT_V4].concat(), 1).await;
+    assert!(command.is_ok());
+    let name = [
+        GREETING,
+        &[5, 1, 0, 3, MAX_NAME],
+        &[b'a'; MAX_NAME as usize],
+        &[0, 1],
+    ]
+    .concat();
+    let (error, _, left) = serve(&name, 1000).await;
+    assert!(matches!(error, Err(HandshakeError::Name { .. })));
+    assert!(left.is_empty());
+}
+
+#[tokio::test]
+async fn replies_read_as_they_were_written() {
+    for code in 0..=u8::MAX {
+        assert_eq!(u8::from(Reply::from(code)), code);
+    }
+    for reply in (1..=9).map(Reply::from) {
+        let mut bytes = vec![5, 0];
+        server::write_refusal(&mut bytes, reply).await.unwrap();
+        let error = client::request(
+            &mut Script {
+                answer: bytes.leak(),
+                writes: Vec::new(),
+            },
+            Command::ResolvConf,
+        )
+        .await;
+        assert!(matches!(error, Err(ExchangeError::Refused(got)) if got == reply));
+    }
+    for bound in ["10.0.0.1:1", "[2001:db8::1]:65535", "[::ffff:10.0.0.1]:80"] {
+        let bound = bound.parse().unwrap();
+        let mut bytes = Vec::new();
+        server::write_reply(&mut bytes, Reply::Succeeded, bound)
+            .await
+            .unwrap();
+        assert_eq!(
+            client::read_reply(&mut bytes.as_slice()).await.unwrap(),
+            bound
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_parent_that_closes_or_babbles_is_told_apart() {
+    for closed in [&[][..], &[5], &[5, 0], &[5, 0, 5, 0, 0, 1, 1]] {
+        let (result, _) = ask(Command::ResolvConf, closed.to_vec().leak()).await;
+        assert!(
+            matches!(result, Err(ExchangeError::Closed)),
+            "{closed:?}: {result:?}"
+        );
+    }
+    for babble in [
+        &b"HTTP/1.1 400"[..],
+        &[5, 0xFF],
+        &[5, 0, 4, 0, 0, 1],
+        &[5, 0, 5, 0, 0, 3, 1, b'a', 0, 1],
+    ] {
+        let (result, _) = ask(Command::ResolvConf, babble.to_vec().leak()).await;
+        assert!(
+            matches!(result, Err(ExchangeError::Malformed { .. })),
+            "{babble:?}: {result:?}"
+        );
+    }
+}
