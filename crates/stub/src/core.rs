@@ -1,0 +1,377 @@
+//! The shard and what carries out its actions.
+//!
+//! One mutex guards the shard. It is held for a batch of packets, an answer or a tick, never across
+//! an await, and what the shard wants done is done after it is released.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use link::Parent;
+use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use crate::upstream;
+
+/// How a client that waits is found again.
+#[derive(Clone, Debug)]
+pub(crate) enum Client {
+    Udp { socket: usize, peer: SocketAddr },
+    Tcp(mpsc::Sender<Vec<u8>>),
+}
+
+pub(crate) struct Core {
+    state: Mutex<State>,
+    sockets: Vec<UdpSocket>,
+    upstreams: Mutex<Upstreams>,
+    parent: Parent,
+    /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
+    earlier: Notify,
+    ready: watch::Sender<bool>,
+}
+
+struct State {
+    shard: Shard<Client>,
+    /// When the timekeeper will look next.
+    awake_at: Option<Instant>,
+    actions: Vec<Action<Client>>,
+    /// Where replies over TCP are written.
+    reply: Box<[u8]>,
+}
+
+#[derive(Default)]
+struct Upstreams {
+    by_address: HashMap<SocketAddr, Upstream>,
+    /// Connections that are open.
+    open: usize,
+    /// Whether the last word to the log was that the link is down.
+    is_down: bool,
+}
+
+struct Upstream {
+    /// Unbounded as a channel; what it holds is bounded by the lookups that the shard allows.
+    asks: mpsc::UnboundedSender<Ask>,
+    task: AbortHandle,
+}
+
+impl Core {
+    pub(crate) fn new(
+        sockets: Vec<UdpSocket>,
+        cache_size: usize,
+        parent: Parent,
+        ready: watch::Sender<bool>,
+    ) -> Self {
+        // The standard library's hash keys come from the system's random numbers.
+        let seed = [(); 2].map(|()| RandomState::new().hash_one(0));
+        let shard = Shard::new(Config { cache_size, seed }, now());
+        Self {
+            state: Mutex::new(State {
+                shard,
+                awake_at: None,
+                actions: Vec::new(),
+                reply: vec![0; MAX_REPLY].into_boxed_slice(),
+            }),
+            sockets,
+            upstreams: Mutex::default(),
+            parent,
+            earlier: Notify::new(),
+            ready,
+        }
+    }
+
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub(crate) fn socket(&self, index: usize) -> Option<&UdpSocket> {
+        self.sockets.get(index)
+    }
+
+    /// Calls `each` with the shard once for a batch of packets.
+    pub(crate) fn batch(self: &Arc<Self>, each: impl FnOnce(&mut Queries<'_>)) {
+        let mut state = self.lock();
+        let State { shard, actions, .. } = &mut *state;
+        each(&mut Queries {
+            shard,
+            actions,
+            now: now(),
+        });
+        self.finish(state);
+    }
+
+    /// Takes one query that came over TCP; a reply known at once is given to `reply`.
+    pub(crate) fn query_tcp(
+        self: &Arc<Self>,
+        client: Client,
+        packet: &[u8],
+        reply: impl FnOnce(&[u8]),
+    ) -> Asked {
+        let mut state = self.lock();
+        let State {
+            shard,
+            actions,
+            reply: out,
+            ..
+        } = &mut *state;
+        let asked = match shard.query(now(), client, Transport::Tcp, packet, out) {
+            Step::Reply(length) => {
+                reply(out.get(..length).unwrap_or_default());
+                Asked::Replied
+            }
+            Step::Ask(ask) => {
+                actions.push(Action::Ask(ask));
+                Asked::Waits
+            }
+            Step::Wait => Asked::Waits,
+            Step::Drop => Asked::Dropped,
+        };
+        self.finish(state);
+        asked
+    }
+
+    /// Takes what became of an [`Ask`].
+    pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
+        let mut state = self.lock();
+        let State { shard, actions, .. } = &mut *state;
+        shard.answer(now(), ticket, result, actions);
+        self.finish(state);
+    }
+
+    /// Follows the nameservers: connections to new ones are opened, those to old ones end when what
+    /// is in flight on them has ended.
+    pub(crate) fn set_nameservers(self: &Arc<Self>, nameservers: &[SocketAddr]) {
+        {
+            let mut upstreams = self
+                .upstreams
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let used = nameservers
+                .get(..resolver::MAX_NAMESERVERS)
+                .unwrap_or(nameservers);
+            upstreams
+                .by_address
+                .retain(|address, _| used.contains(address));
+            for &nameserver in used {
+                upstreams.by_address.entry(nameserver).or_insert_with(|| {
+                    let (asks, asked) = mpsc::unbounded_channel();
+                    let core = Arc::clone(self);
+                    let task = tokio::spawn(upstream::keep(core, nameserver, asked));
+                    Upstream {
+                        asks,
+                        task: task.abort_handle(),
+                    }
+                });
+            }
+        }
+        let mut state = self.lock();
+        let State { shard, actions, .. } = &mut *state;
+        shard.set_nameservers(now(), nameservers, actions);
+        self.finish(state);
+    }
+
+    /// Calls the shard when something is due.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                state.awake_at = state.shard.next_tick();
+                state.awake_at
+            };
+            let due = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = self.earlier.notified() => continue,
+            }
+            let mut state = self.lock();
+            state.awake_at = None;
+            let State { shard, actions, .. } = &mut *state;
+            shard.tick(now(), actions);
+            self.finish(state);
+        }
+    }
+
+    /// Notes that a connection to a nameserver is open.
+    pub(crate) fn opened(self: &Arc<Self>) {
+        {
+            let mut upstreams = self
+                .upstreams
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            upstreams.open += 1;
+            if upstreams.open > 1 {
+                return;
+            }
+            if std::mem::take(&mut upstreams.is_down) {
+                warn!(parent = %self.parent, "the link to the parent is up again");
+            } else {
+                info!(parent = %self.parent, "the link to the parent is up");
+            }
+        }
+        self.ready.send_replace(true);
+        let mut state = self.lock();
+        let State { shard, actions, .. } = &mut *state;
+        shard.link_is_up(now(), actions);
+        self.finish(state);
+    }
+
+    /// Notes that a connection has ended; the next may be open within milliseconds.
+    pub(crate) fn closed(&self) {
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        upstreams.open = upstreams.open.saturating_sub(1);
+    }
+
+    /// Notes that no connection to `nameserver` can be opened, with one log line for each time that
+    /// the link goes down.
+    pub(crate) fn unreachable(&self, nameserver: SocketAddr, error: &link::RequestError) {
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if upstreams.open == 0 && !std::mem::replace(&mut upstreams.is_down, true) {
+            warn!(%nameserver, "names that are not cached do not resolve: {error}");
+        }
+    }
+
+    pub(crate) fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.lock().shard.counters()
+    }
+
+    /// Ends the connections to the nameservers.
+    pub(crate) fn close(&self) {
+        let mut upstreams = self
+            .upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (_, upstream) in upstreams.by_address.drain() {
+            upstream.task.abort();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Releases the shard and does what it wants done.
+    fn finish(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let next = state.shard.next_tick();
+        let is_earlier = match (next, state.awake_at) {
+            (Some(next), Some(awake_at)) => next < awake_at,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_earlier {
+            state.awake_at = next;
+            self.earlier.notify_one();
+        }
+        if state.actions.is_empty() {
+            return;
+        }
+        let mut actions = std::mem::take(&mut state.actions);
+        drop(state);
+        for action in actions.drain(..) {
+            match action {
+                Action::Ask(ask) => self.ask(ask),
+                Action::Reply { client, message } => self.reply(client, message),
+            }
+        }
+        // The allocation is used again.
+        let mut state = self.lock();
+        if state.actions.is_empty() {
+            state.actions = actions;
+        }
+    }
+
+    fn ask(self: &Arc<Self>, ask: Ask) {
+        let unsent = {
+            let upstreams = self
+                .upstreams
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match upstreams.by_address.get(&ask.nameserver) {
+                Some(upstream) => upstream.asks.send(ask).err().map(|unsent| unsent.0),
+                None => Some(ask),
+            }
+        };
+        if let Some(ask) = unsent {
+            self.answer(ask.ticket, Err(Failed::Unreachable));
+        }
+    }
+
+    fn reply(self: &Arc<Self>, client: Client, message: Vec<u8>) {
+        match client {
+            Client::Udp { socket, peer } => {
+                let sent = self
+                    .socket(socket)
+                    .map(|socket| socket.try_send_to(&message, peer));
+                if let Some(Err(error)) = sent
+                    && error.kind() == io::ErrorKind::WouldBlock
+                {
+                    // Rare on loopback, and as many as lookups at the most.
+                    let core = Arc::clone(self);
+                    tokio::spawn(async move {
+                        if let Some(socket) = core.socket(socket) {
+                            let _ = socket.send_to(&message, peer).await;
+                        }
+                    });
+                }
+            }
+            // A connection has no more in flight than its channel holds; one that is gone is gone.
+            Client::Tcp(replies) => drop(replies.try_send(message)),
+        }
+    }
+}
+
+/// What became of a query over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Replied,
+    Waits,
+    Dropped,
+}
+
+/// The shard, lent for a batch of packets that came at one time.
+pub(crate) struct Queries<'a> {
+    shard: &'a mut Shard<Client>,
+    actions: &'a mut Vec<Action<Client>>,
+    now: Instant,
+}
+
+impl Queries<'_> {
+    /// The length of the reply written into `out`, if it is known at once.
+    pub(crate) fn query(&mut self, client: Client, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        match self
+            .shard
+            .query(self.now, client, Transport::Udp, packet, out)
+        {
+            Step::Reply(length) => Some(length),
+            Step::Ask(ask) => {
+                self.actions.push(Action::Ask(ask));
+                None
+            }
+            Step::Wait | Step::Drop => None,
+        }
+    }
+}
+
+/// The clock of the runtime, which tests may pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

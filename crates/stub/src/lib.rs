@@ -1,0 +1,200 @@
+//! The driver of the core: DNS over UDP and TCP from loopback in, DNS over the link to the
+//! nameservers out.
+//!
+//! ```text
+//! udp, tcp   packet -> shard.query  -> reply at once, or ...
+//! upstream   Ask    -> one lasting, pipelined connection a nameserver -> shard.answer
+//! core       shard.tick at the time it names; what the shard wants done, done
+//! ```
+//!
+//! All of it runs on the caller's tokio runtime; one thread is enough. A cached answer costs no task,
+//! channel, allocation or await of its own: a batch of packets is read, answered and sent in the same
+//! turn of the event loop.
+
+#![deny(unsafe_code)]
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use link::Parent;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+mod core;
+mod tcp;
+mod udp;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+use crate::core::Core;
+pub use resolver::Counters;
+
+/// Settings of a stub.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to serve, over UDP and TCP each. Port 0 picks one port for both.
+    pub listen: Vec<SocketAddr>,
+    /// Bytes that the cache may take.
+    pub cache_size: usize,
+}
+
+/// A stub resolver whose sockets are bound.
+pub struct Stub {
+    sockets: Vec<(UdpSocket, TcpListener)>,
+    addresses: Vec<SocketAddr>,
+    cache_size: usize,
+}
+
+/// Why the stub cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process has the port.
+    #[error("cannot listen on {address}: the port is taken")]
+    InUse {
+        /// Where the stub was to listen.
+        address: SocketAddr,
+    },
+    /// The system refused otherwise.
+    #[error("cannot listen on {address}: {source}")]
+    Io {
+        /// Where the stub was to listen.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Bytes that may wait in a UDP socket, as the kernel counts them: some 5,000 queries, as many as a
+/// large server's threads ask at once.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Attempts to find a port that is free for UDP and TCP, when the system is to choose.
+const PORT_ATTEMPTS: u32 = 16;
+
+impl Stub {
+    /// Binds all sockets. Must be called within a tokio runtime. An IPv6 address is left out with a
+    /// note where the system has no IPv6, unless it is the only one.
+    ///
+    /// # Errors
+    /// [`BindError`], and nothing stays bound.
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let mut stub = Self {
+            sockets: Vec::new(),
+            addresses: Vec::new(),
+            cache_size: config.cache_size,
+        };
+        for &address in &config.listen {
+            match bind_both(address) {
+                Ok((udp, tcp, bound)) => {
+                    stub.sockets.push((udp, tcp));
+                    stub.addresses.push(bound);
+                }
+                Err(source)
+                    if is_without_ipv6(address.ip(), &source) && config.listen.len() > 1 =>
+                {
+                    info!(%address, "not served: this system has no IPv6 address there");
+                }
+                Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                    return Err(BindError::InUse { address });
+                }
+                Err(source) => return Err(BindError::Io { address, source }),
+            }
+        }
+        Ok(stub)
+    }
+
+    /// The addresses that are served, ports as bound.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown` completes. The nameservers may change at any time; none is an empty
+    /// list, and queries then wait for the first. `ready` becomes true when a connection to a
+    /// nameserver has been opened through the link.
+    pub async fn run(
+        self,
+        parent: Parent,
+        mut nameservers: watch::Receiver<Arc<[SocketAddr]>>,
+        ready: watch::Sender<bool>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let (udp, tcp): (Vec<_>, Vec<_>) = self.sockets.into_iter().unzip();
+        let core = Arc::new(Core::new(udp, self.cache_size, parent, ready));
+        let mut tasks = JoinSet::new();
+        for index in 0..core.sockets() {
+            tasks.spawn(udp::serve(Arc::clone(&core), index));
+        }
+        for listener in tcp {
+            tasks.spawn(tcp::serve(Arc::clone(&core), listener));
+        }
+        tasks.spawn(Arc::clone(&core).keep_time());
+        let follower = Arc::clone(&core);
+        tasks.spawn(async move {
+            loop {
+                let now = Arc::clone(&nameservers.borrow_and_update());
+                follower.set_nameservers(&now);
+                if nameservers.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        });
+        tokio::select! {
+            () = shutdown => {}
+            Some(ended) = tasks.join_next() => {
+                warn!(?ended, "a task of the stub ended; names no longer resolve");
+            }
+        }
+        let counters = core.counters();
+        info!(?counters, "stub ends");
+        core.close();
+    }
+}
+
+fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+    let mut attempts = if address.port() == 0 {
+        PORT_ATTEMPTS
+    } else {
+        1
+    };
+    loop {
+        attempts -= 1;
+        let tcp = std::net::TcpListener::bind(address)?;
+        let bound = tcp.local_addr()?;
+        let udp = match std::net::UdpSocket::bind(bound) {
+            Ok(udp) => udp,
+            Err(error) if attempts > 0 && error.kind() == io::ErrorKind::AddrInUse => continue,
+            Err(error) => return Err(error),
+        };
+        widen(&udp);
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        return Ok((
+            UdpSocket::from_std(udp)?,
+            TcpListener::from_std(tcp)?,
+            bound,
+        ));
+    }
+}
+
+/// Lets a burst of queries wait in the socket, as far as privileges go: beyond the system's limit
+/// only CAP_NET_ADMIN leads.
+fn widen(socket: &std::net::UdpSocket) {
+    if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        // The system's limit then holds, which is no failure.
+        let _ = setsockopt(socket, sockopt::RcvBuf, &RECEIVE_BUFFER);
+    }
+}
+
+fn is_without_ipv6(ip: IpAddr, error: &io::Error) -> bool {
+    let no_family = Some(nix::errno::Errno::EAFNOSUPPORT as i32);
+    ip.is_ipv6()
+        && (error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == no_family)
+}
