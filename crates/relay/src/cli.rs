@@ -1,0 +1,281 @@
+//! The command `proxify-relay`: options, logging, signals, exit codes.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use link::{BindError, ListenAddress, Listener};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::config::{CONNECTIONS, DNS_SOCKETS};
+use crate::ready::{self, ReadyError, ReadyFd};
+use crate::{Config, Files, Limits, Policy, Rule, serve};
+
+/// Bad usage (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+/// The relay cannot listen (sysexits.h, EX_UNAVAILABLE).
+const UNAVAILABLE: u8 = 69;
+/// The system refuses what every program needs (sysexits.h, EX_OSERR).
+const SYSTEM: u8 = 71;
+
+/// Threads that serve connections, at most: a core moves several Gbit/s between a vsock and TCP,
+/// and the parent has its own work.
+const MAX_THREADS: usize = 4;
+
+/// Descriptors beside connections and DNS sockets: the listener, files, the runtime's own.
+const SPARE_DESCRIPTORS: usize = 256;
+
+/// The parent's end of proxify: lets Nitro enclaves reach DNS and TCP through this instance.
+///
+/// Listens on a vsock and serves, for each connection, one SOCKS5 request: CONNECT to an address,
+/// DNS to a nameserver (sent on as UDP), or the instance's resolv.conf as it changes.
+///
+/// Enclaves may reach everything but this instance itself (its loopback and its own addresses) and
+/// multicast. IMDS at 169.254.169.254 is reachable, since SDKs get their credentials there; close it with
+/// `--deny 169.254.169.254/32`. Rules are CIDR[:PORT]: 10.0.0.0/8, 10.0.1.17:443,
+/// 2001:db8::/32, [2001:db8::]/32:443; several in one option with commas between, or the option
+/// several times.
+#[derive(Debug, Parser)]
+#[command(name = "proxify-relay", version, max_term_width = 100)]
+#[command(
+    after_help = "Stops on SIGTERM or SIGINT: queries in flight are answered, connections get \
+    5 s to end.\n\nExit status: 0 after a signal, 64 on bad usage, 69 when it cannot listen, \
+    71 when the system refuses."
+)]
+struct Options {
+    /// Where to listen: vsock:any, unix:PREFIX (the socket is PREFIX_PORT, mode 0660), tcp:ADDR
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "vsock:any"
+    )]
+    listen: ListenAddress,
+
+    /// The port to listen on
+    #[arg(long, env = "PROXIFY_RELAY_PORT", default_value_t = link::DEFAULT_PORT)]
+    port: u32,
+
+    /// Let tcp:ADDR be another address than loopback. Whoever reaches it can use this relay, and
+    /// nothing on the way is encrypted
+    #[arg(long, env = "PROXIFY_RELAY_INSECURE_TCP")]
+    insecure_tcp: bool,
+
+    /// The resolv.conf whose nameservers the enclaves are told, and its changes. Where it names
+    /// a loopback address, /run/systemd/resolve/resolv.conf is read too
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_RESOLV_CONF",
+        value_name = "PATH",
+        default_value = "/etc/resolv.conf"
+    )]
+    resolv_conf: PathBuf,
+
+    /// Let enclaves reach only this network, or this port of it, and what other --allow name: all
+    /// else is closed. This instance itself is opened only by a rule that names nothing beside it:
+    /// inside 127.0.0.0/8, ::1, or one of its addresses
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_ALLOW",
+        value_name = "CIDR[:PORT]",
+        value_delimiter = ','
+    )]
+    allow: Vec<Rule>,
+
+    /// Keep enclaves from this network, or this port of it. Wins over --allow
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_DENY",
+        value_name = "CIDR[:PORT]",
+        value_delimiter = ','
+    )]
+    deny: Vec<Rule>,
+
+    /// Write a line end to this descriptor, and close it, once the relay listens. (Under systemd
+    /// use Type=notify: NOTIFY_SOCKET is honoured)
+    #[arg(long, env = "PROXIFY_RELAY_READY_FD", value_name = "N", value_parser = clap::value_parser!(RawFd).range(3..))]
+    ready_fd: Option<RawFd>,
+
+    /// What to log to standard error: error, warn, info, debug, trace, or directives such as
+    /// warn,relay=debug
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_LOG",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
+    log: String,
+
+    /// How to log
+    #[arg(long, env = "PROXIFY_RELAY_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// An object a line, for machines.
+    Json,
+}
+
+/// The whole program: parses `args` (the first is the program's name), listens, and serves until
+/// SIGTERM or SIGINT.
+pub fn main<I, T>(args: I) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let options = match Options::try_parse_from(args) {
+        Ok(options) => options,
+        Err(error) => {
+            // With standard error closed there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // As above; `eprintln!` would panic.
+            let _ = writeln!(io::stderr(), "proxify-relay: {error}");
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(options: Options) -> Result<(), RelayError> {
+    let ready_fd = options.ready_fd.map(ReadyFd::claim).transpose()?;
+    log_to_stderr(&options)?;
+    raise_descriptor_limit();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(threads.min(MAX_THREADS))
+        .thread_name("relay")
+        .enable_all()
+        .build()
+        .map_err(RelayError::Runtime)?;
+    let served = runtime.block_on(listen_and_serve(options, ready_fd));
+    // A read of resolv.conf that hangs must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result<(), RelayError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RelayError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RelayError::Runtime)?;
+    let listener = if options.insecure_tcp {
+        Listener::bind_remote(&options.listen, options.port)?
+    } else {
+        Listener::bind(&options.listen, options.port)?
+    };
+    info!("listening on {listener}");
+    ready::announce(ready_fd)?;
+    let config = Config {
+        policy: Policy {
+            allow: options.allow,
+            deny: options.deny,
+        },
+        resolv_conf: Files {
+            file: options.resolv_conf,
+            ..Files::default()
+        },
+        limits: Limits::default(),
+    };
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => info!("SIGTERM"),
+            _ = interrupt.recv() => info!("SIGINT"),
+        }
+    };
+    serve(listener, config, shutdown).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Why the relay does not run.
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error("--log {directives}: {source}")]
+    Log {
+        directives: String,
+        source: ParseError,
+    },
+    #[error("{error}{hint}", error = .0, hint = hint(.0))]
+    Listen(#[from] BindError),
+    #[error(transparent)]
+    Ready(#[from] ReadyError),
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+fn hint(error: &BindError) -> &'static str {
+    match error {
+        BindError::NotLoopback { .. } => "; `--insecure-tcp` permits it",
+        _ => "",
+    }
+}
+
+impl RelayError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Log { .. } | Self::Ready(ReadyError::Descriptor { .. }) => USAGE,
+            Self::Listen(BindError::NotLoopback { .. } | BindError::Port { .. }) => USAGE,
+            Self::Listen(_) => UNAVAILABLE,
+            Self::Ready(ReadyError::Socket { .. }) | Self::Runtime(_) => SYSTEM,
+        }
+    }
+}
+
+fn log_to_stderr(options: &Options) -> Result<(), RelayError> {
+    let filter = EnvFilter::try_new(&options.log).map_err(|source| RelayError::Log {
+        directives: options.log.clone(),
+        source,
+    })?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        // A reader of the log that has gone must not end the relay: telling of it would panic.
+        .log_internal_errors(false)
+        .with_target(false);
+    // A program that has the relay inside it, as the sandbox does, may log its own way already.
+    let _ = match options.log_format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    Ok(())
+}
+
+/// A full relay holds more descriptors than the usual 1,024.
+pub(crate) fn raise_descriptor_limit() {
+    let wanted =
+        u64::try_from(2 * CONNECTIONS + DNS_SOCKETS + SPARE_DESCRIPTORS).unwrap_or(u64::MAX);
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    if soft >= wanted {
+        return;
+    }
+    let raised = wanted.min(hard);
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, raised, hard) {
+        warn!("cannot raise the limit on open files from {soft} to {raised}: {error}");
+    } else if raised < wanted {
+        warn!("the limit on open files is {hard}, a full relay needs {wanted}: raise LimitNOFILE");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What a relay is told, and the limits that it keeps.
+
+use std::time::Duration;
+
+use crate::dns;
+use crate::policy::Policy;
+use crate::resolv_conf::Files;
+
+/// How a relay behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Which addresses the enclaves may reach.
+    pub policy: Policy,
+    /// Where the parent's nameservers are read.
+    pub resolv_conf: Files,
+    /// What one enclave, and all together, may use.
+    pub limits: Limits,
+}
+
+/// What one enclave, and all together, may use. `Default` is what a relay runs with; tests shrink
+/// what would be slow to reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections of one enclave (by CID) or peer.
+    pub connections_per_enclave: usize,
+    /// Connections of all enclaves.
+    pub connections: usize,
+    /// Queries of one DNS connection that wait for their answer; then the relay stops reading.
+    pub queries_in_flight: usize,
+    /// Sockets towards nameservers of one enclave.
+    pub dns_sockets_per_enclave: usize,
+    /// Sockets towards nameservers of all enclaves, one a query.
+    pub dns_sockets: usize,
+    /// From accepting a connection to the end of its request.
+    pub handshake: Duration,
+    /// A TCP connection's setup.
+    pub connect: Duration,
+    /// Bytes buffered in each direction of a connection.
+    pub buffer: usize,
+    /// What connections get to end by themselves when the relay stops.
+    pub grace: Duration,
+}
+
+/// Connections of one enclave (by CID) or peer. A KV server keeps tens open; this leaves room for
+/// bursts and keeps one enclave from taking all of [`CONNECTIONS`].
+pub(crate) const CONNECTIONS_PER_ENCLAVE: usize = 512;
+
+/// Connections of all enclaves: eight at their limit. Each holds at most two sockets and 128 KiB.
+pub(crate) const CONNECTIONS: usize = 4096;
+
+/// Queries of one DNS connection that wait for their answer. At this number the relay stops
+/// reading. It is also what AmazonDNS takes from a network interface in a second, so more in
+/// flight could only wait.
+pub(crate) const QUERIES_IN_FLIGHT: usize = 1024;
+
+/// Sockets towards nameservers that one enclave holds: half of all, so that an enclave whose
+/// nameserver is silent leaves the others room.
+pub(crate) const DNS_SOCKETS_PER_ENCLAVE: usize = DNS_SOCKETS / 2;
+
+/// Sockets towards nameservers, one a query: four connections at [`QUERIES_IN_FLIGHT`]. The
+/// ephemeral ports of Linux are 28,232 by default, and tunnels use them too.
+pub(crate) const DNS_SOCKETS: usize = 4096;
+
+/// From accepting a connection to the end of its request; also what a peer gets to take a reply.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A TCP connection's setup: time for SYNs at 0, 1, 3 and 7 s, and less than the enclave's wait for
+/// the reply (`link::HANDSHAKE`), so that it sees "timed out" and not a silent relay.
+pub(crate) const CONNECT: Duration = Duration::from_secs(9);
+
+/// Bytes buffered in each direction of a connection: one vsock credit window of Linux is 256 KiB,
+/// and 64 KiB fill a TCP segment train without holding memory for idle tunnels.
+pub(crate) const BUFFER: usize = 64 * 1024;
+
+/// What connections get to end by themselves when the relay stops: tunnels to carry their last
+/// bytes, queries in flight to be answered (`dns::ANSWER_WITHIN`).
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(CONNECT.as_secs() < link::HANDSHAKE.as_secs());
+const _: () = assert!(GRACE.as_millis() > dns::ANSWER_WITHIN.as_millis());
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_enclave: CONNECTIONS_PER_ENCLAVE,
+            connections: CONNECTIONS,
+            queries_in_flight: QUERIES_IN_FLIGHT,
+            dns_sockets_per_enclave: DNS_SOCKETS_PER_ENCLAVE,
+            dns_sockets: DNS_SOCKETS,
+            handshake: HANDSHAKE,
+            connect: CONNECT,
+            buffer: BUFFER,
+            grace: GRACE,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One connection of the link, from its handshake to the end of its command.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::socks::server::{self, HandshakeError};
+use link::{Command, Reply};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::admission::Seat;
+use crate::policy::{self, Denied};
+use crate::server::{Relay, drained};
+use crate::{dns, resolv_conf, tunnel};
+
+/// How long a refused peer gets to read its reply and close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves the connection to its end. What goes wrong is one log line.
+pub(crate) async fn run<S>(mut stream: S, seat: Seat, relay: Arc<Relay>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let peer = seat.peer();
+    let mut drain = relay.drain.clone();
+    let handshake = timeout(relay.limits.handshake, server::read_request(&mut stream));
+    let command = tokio::select! {
+        command = handshake => command,
+        () = drained(&mut drain) => return,
+    };
+    let command = match command {
+        Ok(Ok(command)) => command,
+        // A probe for life, or an enclave that changed its mind: nothing to complain about.
+        Ok(Err(HandshakeError::Closed)) => return debug!(%peer, "closed during its handshake"),
+        Ok(Err(error)) => {
+            relay.complain(Some(peer), "handshake refused", &error);
+            return refuse(stream, error.reply()).await;
+        }
+        Err(_) => {
+            let seconds = relay.limits.handshake.as_secs();
+            return relay.complain(
+                Some(peer),
+                "handshake stalled",
+                &format_args!("{seconds} s"),
+            );
+        }
+    };
+    debug!(%peer, "{command}");
+    if let Err(error) = serve(stream, command, &seat, &relay).await {
+        relay.complain(
+            Some(peer),
+            error.kind(),
+            &format_args!("{command}: {error}"),
+        );
+    }
+}
+
+async fn serve<S>(
+    mut stream: S,
+    command: Command,
+    seat: &Seat,
+    relay: &Relay,
+) -> Result<(), ConnectionError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let drain = relay.drain.clone();
+    match command {
+        Command::Connect(to) => {
+            if let Err(error) = allowed(to, relay) {
+                refuse(stream, Some(error.reply())).await;
+                return Err(error);
+            }
+            match tunnel::connect(to, &relay.limits).await {
+                Ok((target, bound)) => {
+                    // How a tunnel ends is the business of its two ends.
+                    let end = tunnel::serve(stream, target, bound, &relay.limits).await;
+                    debug!(peer = %seat.peer(), "{command} ended: {end:?}");
+                }
+                Err(error) => {
+                    // Closed ports and dead hosts are everyday life for APP, which is told.
+                    debug!(peer = %seat.peer(), "{command} failed: {error}");
+                    refuse(stream, Some(error.reply())).await;
+                }
+            }
+        }
+        Command::Dns(nameserver) => {
+            if let Err(error) = allowed(nameserver, relay) {
+                refuse(stream, Some(error.reply())).await;
+                return Err(error);
+            }
+            grant(&mut stream, relay).await?;
+            dns::serve(stream, nameserver, seat, &relay.limits, drain).await?;
+        }
+        Command::ResolvConf => {
+            grant(&mut stream, relay).await?;
+            resolv_conf::serve(stream, relay.resolv_conf.clone(), drain).await?;
+        }
+        Command::Bind(_) => {
+            refuse(stream, Some(Reply::CommandNotSupported)).await;
+            return Err(ConnectionError::Bind);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the policy about an address, with the parent's addresses as they are now.
+fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
+    let own = policy::own_addresses().map_err(ConnectionError::OwnAddresses)?;
+    relay
+        .policy
+        .judge(to, &own)
+        .map_err(ConnectionError::Denied)
+}
+
+/// Says that the stream is the command's from here.
+async fn grant<S>(stream: &mut S, relay: &Relay) -> Result<(), ConnectionError>
+where
+    S: AsyncWrite + Unpin,
+{
+    let reply = server::write_reply(stream, Reply::Succeeded, link::socks::UNSPECIFIED);
+    match timeout(relay.limits.handshake, reply).await {
+        Ok(written) => written.map_err(ConnectionError::Reply),
+        Err(_) => Err(ConnectionError::Reply(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Sends a refusal and lets the peer read it: closing with bytes unread would reset the
+/// connection, and the reply could be lost.
+async fn refuse<S>(mut stream: S, reply: Option<Reply>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(reply) = reply else { return };
+    let farewell = async {
+        server::write_refusal(&mut stream, reply).await?;
+        stream.shutdown().await?;
+        let mut ignored = [0; 1024];
+        while stream.read(&mut ignored).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether the peer heard it is the peer's concern.
+    let _ = timeout(LINGER, farewell).await;
+}
+
+/// Why a connection ended that had sent a whole request.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error(transparent)]
+    Denied(Denied),
+    #[error("cannot read the parent's own addresses, so nothing is allowed: {0}")]
+    OwnAddresses(io::Error),
+    #[error("inbound connections are not served")]
+    Bind,
+    #[error("cannot send the reply: {0}")]
+    Reply(io::Error),
+    #[error(transparent)]
+    Dns(#[from] dns::DnsError),
+    #[error(transparent)]
+    Feed(#[from] resolv_conf::FeedError),
+}
+
+impl ConnectionError {
+    /// The line's first words, by which floods are counted.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "not allowed",
+            Self::OwnAddresses(_) => "not judged",
+            Self::Bind => "not supported",
+            Self::Reply(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
+        }
+    }
+
+    /// What the enclave is told, where the request is refused.
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Denied(_) => Reply::NotAllowed,
+            _ => Reply::GeneralFailure,
+        }
+    }
+}

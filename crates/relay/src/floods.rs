@@ -1,0 +1,112 @@
+//! One line a second for a peer that makes the relay complain, with a count of those left out.
+//!
+//! A guest can cause complaints as fast as it can connect, and the parent's disk is not its own to
+//! fill. Time is passed in.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::Duration;
+
+use link::Peer;
+use tokio::time::Instant;
+
+/// How often the same line is written for the same peer.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lines remembered: every peer of a full relay (4,096 connections) and a line or two of each. When
+/// full, no new line is written until the next flush.
+const REMEMBERED: usize = 8192;
+
+/// The lines of the last second.
+#[derive(Debug, Default)]
+pub(crate) struct Floods {
+    lines: HashMap<(Option<Peer>, &'static str), Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    written: Instant,
+    left_out: u64,
+}
+
+impl Floods {
+    /// Whether a line of this kind may be written for this peer now.
+    pub(crate) fn admit(&mut self, peer: Option<Peer>, kind: &'static str, now: Instant) -> bool {
+        let full = self.lines.len() >= REMEMBERED;
+        match self.lines.entry((peer, kind)) {
+            Entry::Occupied(mut line) => {
+                // Until a flush has told of it, the line stays shut: one line a second at most.
+                line.get_mut().left_out += 1;
+                false
+            }
+            Entry::Vacant(_) if full => false,
+            Entry::Vacant(line) => {
+                line.insert(Line {
+                    written: now,
+                    left_out: 0,
+                });
+                true
+            }
+        }
+    }
+
+    /// Lines older than [`INTERVAL`] are forgotten; those that hid others give their count, and
+    /// stay shut for another interval, as this count is a line too.
+    pub(crate) fn flush(&mut self, now: Instant) -> Vec<(Option<Peer>, &'static str, u64)> {
+        let mut counts = Vec::new();
+        self.lines.retain(|&(peer, kind), line| {
+            if now.saturating_duration_since(line.written) < INTERVAL {
+                return true;
+            }
+            if line.left_out == 0 {
+                return false;
+            }
+            counts.push((peer, kind, line.left_out));
+            *line = Line {
+                written: now,
+                left_out: 0,
+            };
+            true
+        });
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_line_of_a_peer_comes_once_a_second_with_a_count() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut floods = Floods::default();
+        let (noisy, other) = (Some(Peer::Cid(16)), Some(Peer::Cid(17)));
+        assert!(floods.admit(noisy, "malformed", at(0)));
+        for millisecond in 1..500 {
+            assert!(!floods.admit(noisy, "malformed", at(millisecond)));
+        }
+        assert!(floods.admit(noisy, "stalled", at(500)), "another line");
+        assert!(floods.admit(other, "malformed", at(500)), "another peer");
+        assert_eq!(floods.flush(at(999)), []);
+        assert_eq!(floods.flush(at(1000)), [(noisy, "malformed", 499)]);
+        assert!(
+            !floods.admit(noisy, "malformed", at(1001)),
+            "the count was this second's line"
+        );
+        assert_eq!(floods.flush(at(2000)), [(noisy, "malformed", 1)]);
+        assert_eq!(floods.flush(at(3000)), []);
+        assert!(floods.lines.is_empty());
+        assert!(floods.admit(noisy, "malformed", at(3001)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let now = Instant::now();
+        let mut floods = Floods::default();
+        for cid in 0..20_000 {
+            floods.admit(Some(Peer::Cid(cid)), "malformed", now);
+        }
+        assert_eq!(floods.lines.len(), REMEMBERED);
+    }
+}

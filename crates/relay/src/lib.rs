@@ -1,0 +1,34 @@
+//! The parent's daemon: SOCKS5 in from the enclaves, TCP and DNS over UDP out.
+//!
+//! An enclave reaches the world through its parent instance only. Each connection of the link
+//! carries one request (RFC 1928): CONNECT becomes a TCP connection, DNS (0xD0) a stream of
+//! queries that leave as UDP, RESOLV_CONF (0xD1) a feed of the parent's resolv.conf. The parts:
+//!
+//! - [`serve`]: accepts, counts, and drains at the end;
+//! - `connection`: one connection, from its handshake to its command;
+//! - `dns`, `tunnel`, `resolv_conf`: the commands;
+//! - [`Policy`]: which addresses an enclave may reach.
+//!
+//! The enclaves are guests on the parent, so nothing that one of them sends may harm another:
+//! every size, count and wait has a limit in [`Limits`] or beside the code that keeps it.
+
+mod admission;
+mod cli;
+mod config;
+mod connection;
+mod dns;
+mod floods;
+mod policy;
+mod ready;
+mod resolv_conf;
+mod server;
+mod tunnel;
+
+pub use cli::main;
+pub use config::{Config, Limits};
+pub use policy::{ParseRuleError, Policy, Rule};
+pub use resolv_conf::Files;
+pub use server::serve;
+
+#[cfg(test)]
+mod tests;

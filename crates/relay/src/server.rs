@@ -1,0 +1,135 @@
+//! Accepts connections, keeps their number in bounds, and drains them at the end.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use link::{Listener, Peer, Stream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::admission::Admission;
+use crate::config::{Config, Limits};
+use crate::floods::{self, Floods};
+use crate::policy::Policy;
+use crate::{connection, resolv_conf};
+
+/// The wait after the system refused to accept, for lack of descriptors or memory: they come back
+/// as connections end, and asking again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the connections of a relay have in common.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) policy: Policy,
+    pub(crate) limits: Limits,
+    pub(crate) resolv_conf: watch::Receiver<resolv_conf::Text>,
+    /// True once the relay stops.
+    pub(crate) drain: watch::Receiver<bool>,
+    floods: Mutex<Floods>,
+}
+
+/// Serves `listener` until `shutdown`, then drains: no new connections, queries in flight are
+/// answered, lasting connections end, and what is left after [`Limits::grace`] is dropped.
+pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Output = ()>) {
+    let (texts, resolv_conf) = watch::channel(None);
+    let (draining, drain) = watch::channel(false);
+    let relay = Arc::new(Relay::new(&config, resolv_conf, drain));
+    let admission = Arc::new(Admission::new(&relay.limits));
+    let mut connections = JoinSet::new();
+    let mut watcher = JoinSet::new();
+    watcher.spawn(resolv_conf::watch(config.resolv_conf, texts));
+    let mut flush = interval(floods::INTERVAL);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    admit(stream, peer, &admission, &relay, &mut connections);
+                }
+                Err(error) => {
+                    relay.complain(None, "cannot accept", &error);
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            _ = flush.tick() => relay.flush_floods(),
+        }
+    }
+
+    drop(listener);
+    info!(connections = connections.len(), "draining");
+    let _ = draining.send(true);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(relay.limits.grace, ended).await.is_err() {
+        info!(
+            connections = connections.len(),
+            "dropping what has not ended"
+        );
+    }
+    relay.flush_floods();
+}
+
+/// Resolves once the relay stops.
+pub(crate) async fn drained(drain: &mut watch::Receiver<bool>) {
+    // The sender outlives every connection; were it gone, the relay would have stopped.
+    let _ = drain.wait_for(|draining| *draining).await;
+}
+
+fn admit(
+    stream: Stream,
+    peer: Peer,
+    admission: &Arc<Admission>,
+    relay: &Arc<Relay>,
+    connections: &mut JoinSet<()>,
+) {
+    match admission.admit(peer) {
+        Ok(seat) => {
+            connections.spawn(connection::run(stream, seat, Arc::clone(relay)));
+        }
+        Err(full) => relay.complain(Some(peer), "connection over the limit closed", &full),
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(
+        config: &Config,
+        resolv_conf: watch::Receiver<resolv_conf::Text>,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            policy: config.policy.clone(),
+            limits: config.limits,
+            resolv_conf,
+            drain,
+            floods: Mutex::default(),
+        }
+    }
+
+    /// Writes a line about a peer, unless the same was written within the last second.
+    pub(crate) fn complain(&self, peer: Option<Peer>, kind: &'static str, detail: &dyn Display) {
+        let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
+        if floods.admit(peer, kind, Instant::now()) {
+            drop(floods);
+            warn!(peer = name(peer), "{kind}: {detail}");
+        }
+    }
+
+    fn flush_floods(&self) {
+        let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, kind, count) in floods.flush(Instant::now()) {
+            warn!(peer = name(peer), count, "{kind}: {count} more");
+        }
+    }
+}
+
+fn name(peer: Option<Peer>) -> Option<String> {
+    peer.map(|peer| peer.to_string())
+}

@@ -1,0 +1,179 @@
+//! What the tests share: a relay in this process, a log to look into, connections in memory.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use link::{Address, Command, ListenAddress, Listener, Parent, Peer, Reply, RequestError, frame};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::admission::{Admission, Seat};
+use crate::server::Relay;
+use crate::{Config, Files, Limits, Policy, connection, serve};
+
+mod enclave;
+
+const PORT: u32 = 8888;
+
+/// Longer than anything here takes, short enough that a hang is seen.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A relay on a unix socket, in this process.
+pub(crate) struct Running {
+    pub(crate) parent: Parent,
+    pub(crate) socket: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl Running {
+    pub(crate) fn start(config: Config) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("relay");
+        let socket = directory.path().join(format!("relay_{PORT}"));
+        let listener = Listener::bind(&ListenAddress::Unix(prefix.clone()), PORT).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(listener, config, async {
+            let _ = stopped.await;
+        }));
+        let parent = Parent::new(Address::Unix(prefix), PORT);
+        Self {
+            parent,
+            socket,
+            stop: Some(stop),
+            served,
+            _directory: directory,
+        }
+    }
+
+    /// A connection that has sent nothing yet.
+    pub(crate) async fn dial(&self) -> UnixStream {
+        UnixStream::connect(&self.socket).await.unwrap()
+    }
+
+    /// Asks the relay to stop; its task ends when it has drained.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    pub(crate) async fn stopped(self) {
+        timeout(SOON, self.served).await.unwrap().unwrap();
+    }
+}
+
+/// A relay that lets enclaves reach the servers that the tests make on loopback.
+pub(crate) fn loopback() -> Config {
+    let allow = ["127.0.0.0/8", "::1"]
+        .map(|rule| rule.parse().unwrap())
+        .into();
+    Config {
+        policy: Policy {
+            allow,
+            deny: Vec::new(),
+        },
+        ..Config::default()
+    }
+}
+
+pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> Config {
+    let mut config = loopback();
+    change(&mut config.limits);
+    config
+}
+
+/// A seat at a relay of its own.
+pub(crate) fn seat(limits: &Limits) -> Seat {
+    Arc::new(Admission::new(limits))
+        .admit(Peer::Cid(16))
+        .unwrap()
+}
+
+/// The log of this thread, and so of a test's whole runtime.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines that contain `text`.
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = String::from_utf8_lossy(&log);
+        log.lines()
+            .filter(|line| line.contains(text))
+            .map(String::from)
+            .collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Connections without sockets, for paused time: the clock jumps while real ones are waited for.
+struct InMemory {
+    relay: Arc<Relay>,
+    admission: Arc<Admission>,
+    _texts: watch::Sender<Option<Arc<str>>>,
+    drain: watch::Sender<bool>,
+}
+
+impl InMemory {
+    fn new(config: &Config) -> Self {
+        let (texts, resolv_conf) = watch::channel(Some("nameserver 10.0.0.2\n".into()));
+        let (drain, draining) = watch::channel(false);
+        Self {
+            relay: Arc::new(Relay::new(config, resolv_conf, draining)),
+            admission: Arc::new(Admission::new(&config.limits)),
+            _texts: texts,
+            drain,
+        }
+    }
+
+    fn dial(&self, cid: u32) -> DuplexStream {
+        let (near, far) = duplex(4096);
+        let seat = self.admission.admit(Peer::Cid(cid)).unwrap();
+        tokio::spawn(connection::run(far, seat, Arc::clone(&self.relay)));
+        near
+    }
+}
+
+async fn read_all(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset is an end too: the relay closes with our bytes unread.
+    let _ = timeout(SOON, stream.read_to_end(&mut bytes)).await.unwrap();
+    bytes
+}
+
+fn reply_of(result: Result<link::Accepted, RequestError>) -> Reply {
+    match result {
+        Err(RequestError::Refused { reply, .. }) => reply,
+        other => panic!("no refusal: {other:?}"),
+    }
+}

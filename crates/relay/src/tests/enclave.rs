@@ -1,0 +1,298 @@
+//! The relay as an enclave meets it.
+
+use super::*;
+
+#[test]
+fn the_limits_are_those_of_the_design() {
+    let limits = Limits::default();
+    assert_eq!(limits.connections_per_enclave, 512);
+    assert_eq!(limits.connections, 4096);
+    assert_eq!(limits.queries_in_flight, 1024);
+    assert_eq!(limits.handshake, Duration::from_secs(10));
+    assert_eq!(limits.buffer, 64 * 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_stalls_is_closed_after_10_s_and_harms_nobody() {
+    let (log, _guard) = Log::capture();
+    let world = InMemory::new(&Config::default());
+    let started = Instant::now();
+    let mut stalled = world.dial(16);
+    stalled.write_all(&[5, 1]).await.unwrap();
+    let mut other = world.dial(16);
+    let served = link::socks::client::request(&mut other, Command::ResolvConf).await;
+    assert!(served.is_ok());
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert!(read_all(stalled).await.is_empty());
+    assert_eq!(started.elapsed(), Duration::from_secs(10));
+    assert_eq!(log.lines("handshake stalled").len(), 1);
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_handshakes_are_closed_with_one_line_each() {
+    for (bytes, line) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "malformed: version 0x47"),
+        (&[5, 200, 1, 2, 3], "oversized: methods of 200, at most 16"),
+        (
+            &[5, 1, 0, 5, 1, 0, 3, 255, 97],
+            "oversized: name of 255, at most 253",
+        ),
+        (&[5, 1, 2], "no method without authentication"),
+    ] {
+        let (log, _guard) = Log::capture();
+        let relay = Running::start(loopback());
+        let mut client = relay.dial().await;
+        client.write_all(bytes).await.unwrap();
+        read_all(client).await;
+        assert_eq!(log.lines(line).len(), 1, "{line}: {:?}", log.lines(""));
+        assert!(relay.parent.request(Command::ResolvConf).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_malformed_handshakes_is_one_line_a_second() {
+    let (log, _guard) = Log::capture();
+    let relay = Running::start(loopback());
+    for _ in 0..50 {
+        let mut client = relay.dial().await;
+        client.write_all(b"GET /").await.unwrap();
+        read_all(client).await;
+    }
+    let lines = log.lines("malformed");
+    assert!(lines.len() <= 2, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_name_gets_reply_8_and_an_unknown_command_or_bind_reply_7() {
+    let (log, _guard) = Log::capture();
+    let relay = Running::start(loopback());
+    for (request, reply) in [
+        (&b"\x05\x01\x00\x03\x0bexample.com\x01\xbb"[..], 8),
+        (&[5, 0xF0, 0, 1, 10, 0, 0, 1, 0, 80], 7),
+    ] {
+        let mut client = relay.dial().await;
+        client.write_all(&[5, 1, 0]).await.unwrap();
+        client.write_all(request).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(
+            read_all(client).await,
+            [&[5, 0, 5, reply, 0, 1][..], &[0; 6]].concat()
+        );
+    }
+    assert_eq!(log.lines("asked for the name `example.com`").len(), 1);
+    let bind = relay.parent.request(Command::Bind(443)).await;
+    assert_eq!(reply_of(bind), Reply::CommandNotSupported);
+}
+
+#[tokio::test]
+async fn the_parent_itself_is_not_reachable_unless_allowed() {
+    let (log, _guard) = Log::capture();
+    let relay = Running::start(Config::default());
+    let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = open.local_addr().unwrap().port();
+    let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped().into();
+    for ip in [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv4Addr::UNSPECIFIED.into(),
+        mapped,
+    ] {
+        let to = SocketAddr::new(ip, port);
+        for command in [Command::Connect(to), Command::Dns(to)] {
+            assert_eq!(
+                reply_of(relay.parent.request(command).await),
+                Reply::NotAllowed
+            );
+        }
+    }
+    assert_eq!(
+        log.lines("it is the parent itself").len(),
+        1,
+        "the same peer within a second"
+    );
+    let relay = Running::start(loopback());
+    let to = open.local_addr().unwrap();
+    assert!(relay.parent.request(Command::Connect(to)).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_parents_interface_addresses_are_read_at_each_request() {
+    let own = crate::policy::own_addresses().unwrap();
+    let relay = Running::start(Config::default());
+    for ip in own {
+        let to = SocketAddr::new(ip, 9);
+        let refused = relay.parent.request(Command::Connect(to)).await;
+        assert_eq!(reply_of(refused), Reply::NotAllowed, "{ip}");
+    }
+}
+
+#[tokio::test]
+async fn an_enclave_over_its_limit_is_closed_with_one_line() {
+    let (log, _guard) = Log::capture();
+    let relay = Running::start(limited(|limits| limits.connections_per_enclave = 3));
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(relay.parent.request(Command::ResolvConf).await.unwrap());
+    }
+    for _ in 0..5 {
+        let refused = relay.parent.request(Command::ResolvConf).await;
+        assert!(
+            matches!(refused, Err(RequestError::Closed { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(log.lines("it has 3 connections already").len(), 1);
+    held.pop();
+    let again = async {
+        while relay.parent.request(Command::ResolvConf).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, again).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_enclaves_together_have_a_limit_and_each_counts_for_itself() {
+    let (log, _guard) = Log::capture();
+    let config = limited(|limits| {
+        limits.connections_per_enclave = 2;
+        limits.connections = 3;
+    });
+    // On TCP each source address is a peer.
+    let ip = Ipv4Addr::LOCALHOST;
+    let listener = Listener::bind(&ListenAddress::Tcp(ip.into()), 0).unwrap();
+    let port = listener
+        .to_string()
+        .rsplit(':')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    tokio::spawn(serve(listener, config, std::future::pending()));
+    let request = async |source: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::from(source), 0).into()).unwrap();
+        let mut stream = socket.connect((ip, port).into()).await.unwrap();
+        let granted = link::socks::client::request(&mut stream, Command::ResolvConf).await;
+        granted.map(|_| stream)
+    };
+    let _first = [
+        request([127, 0, 0, 1]).await.unwrap(),
+        request([127, 0, 0, 1]).await.unwrap(),
+    ];
+    assert!(request([127, 0, 0, 1]).await.is_err());
+    let _second = request([127, 0, 0, 2]).await.unwrap();
+    assert!(request([127, 0, 0, 3]).await.is_err());
+    assert_eq!(log.lines("it has 2 connections already").len(), 1);
+    assert_eq!(log.lines("all enclaves together have 3").len(), 1);
+}
+
+#[tokio::test]
+async fn draining_answers_what_is_in_flight_and_ends_the_rest() {
+    let mut relay = Running::start(limited(|limits| limits.grace = Duration::from_secs(4)));
+    let nameserver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = nameserver.local_addr().unwrap();
+    let mut dns = relay
+        .parent
+        .request(Command::Dns(address))
+        .await
+        .unwrap()
+        .stream;
+    frame::write(&mut dns, &crate::dns::tests::query(7, false))
+        .await
+        .unwrap();
+    let mut packet = [0; 512];
+    let (length, from) = nameserver.recv_from(&mut packet).await.unwrap();
+
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = Command::Connect(target.local_addr().unwrap());
+    let mut tunnel = relay.parent.request(connect).await.unwrap().stream;
+    let (mut far, _) = target.accept().await.unwrap();
+    let idle = relay.dial().await;
+
+    relay.stop();
+    // A handshake that has not ended is a new connection: closed at once.
+    assert!(read_all(idle).await.is_empty());
+    assert!(UnixStream::connect(&relay.socket).await.is_err());
+    tunnel.write_all(b"last bytes").await.unwrap();
+    drop(tunnel);
+    assert_eq!(read_all(&mut far).await, b"last bytes");
+    drop(far);
+
+    packet[2] |= 0x80;
+    nameserver.send_to(&packet[..length], from).await.unwrap();
+    let mut frames = frame::Reader::new(dns);
+    let answer = frames.next().await.unwrap().unwrap();
+    assert_eq!(answer[..2], [0, 7]);
+    assert_eq!(frames.next().await.unwrap(), None);
+    relay.stopped().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_does_not_end_is_dropped_after_its_grace() {
+    let mut relay = Running::start(limited(|limits| limits.grace = Duration::from_millis(50)));
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = Command::Connect(target.local_addr().unwrap());
+    let tunnel = relay.parent.request(connect).await.unwrap().stream;
+    relay.stop();
+    relay.stopped().await;
+    assert!(read_all(tunnel).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lasting_connection_ends_when_the_relay_drains() {
+    let world = InMemory::new(&Config::default());
+    let mut feed = world.dial(16);
+    link::socks::client::request(&mut feed, Command::ResolvConf)
+        .await
+        .unwrap();
+    world.drain.send(true).unwrap();
+    let sent = read_all(feed).await;
+    assert!(sent.is_empty() || sent.ends_with(b"nameserver 10.0.0.2\n"));
+}
+
+#[tokio::test]
+async fn resolv_conf_comes_over_the_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("resolv.conf");
+    std::fs::write(&file, "nameserver 10.0.0.2\nsearch ec2.internal\n").unwrap();
+    let resolv_conf = Files {
+        file,
+        ..Files::default()
+    };
+    let relay = Running::start(Config {
+        resolv_conf,
+        ..Config::default()
+    });
+    let stream = relay
+        .parent
+        .request(Command::ResolvConf)
+        .await
+        .unwrap()
+        .stream;
+    let mut frames = frame::Reader::new(stream);
+    let frame = timeout(SOON, frames.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert_eq!(frame, b"nameserver 10.0.0.2\nsearch ec2.internal\n");
+}
+
+#[tokio::test]
+async fn connect_carries_bytes_both_ways_and_each_end_on_its_own() {
+    let relay = Running::start(loopback());
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let target = TcpListener::bind(local).await.unwrap();
+        let to = target.local_addr().unwrap();
+        let accepted = relay.parent.request(Command::Connect(to)).await.unwrap();
+        let (mut far, from): (TcpStream, _) = target.accept().await.unwrap();
+        assert_eq!(accepted.bound, from);
+        let mut near = accepted.stream;
+        near.write_all(b"question").await.unwrap();
+        near.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut far).await, b"question");
+        far.write_all(b"answer after the half-close").await.unwrap();
+        drop(far);
+        assert_eq!(read_all(near).await, b"answer after the half-close");
+    }
+}

@@ -1,0 +1,79 @@
+//! The program as init systems start and stop it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use link::{Address, Parent};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Started through a shell that puts the pipe on descriptor 3.
+fn start(prefix: &Path) -> Child {
+    Command::new("sh")
+        .args([
+            "-c",
+            r#"exec "$0" --listen "unix:$1" --ready-fd 3 3>&1 >/dev/null"#,
+        ])
+        .arg(env!("CARGO_BIN_EXE_proxify-relay"))
+        .arg(prefix)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn wait_until_ready(relay: &mut Child) {
+    let mut line = String::new();
+    BufReader::new(relay.stdout.take().unwrap())
+        .read_to_string(&mut line)
+        .unwrap();
+    assert_eq!(line, "\n");
+}
+
+#[test]
+fn it_is_ready_serves_and_ends_with_0_on_a_signal() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("relay");
+        let mut relay = start(&prefix);
+        wait_until_ready(&mut relay);
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let parent = Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
+        let granted = runtime.block_on(parent.request(link::Command::ResolvConf));
+        // Kept open: a lasting connection must not hold the relay up.
+        let granted = granted.unwrap();
+
+        kill(Pid::from_raw(relay.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(relay.wait().unwrap().code(), Some(0));
+        drop(granted);
+        let log: Vec<String> = BufReader::new(relay.stderr.take().unwrap())
+            .lines()
+            .map(Result::unwrap)
+            .collect();
+        assert!(
+            log.iter().any(|line| line.contains("listening on unix:")),
+            "{log:?}"
+        );
+        assert!(!directory.path().join("relay_8888").exists());
+    }
+}
+
+#[test]
+fn a_killed_relay_is_replaced_by_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let prefix = directory.path().join("relay");
+    let mut first = start(&prefix);
+    wait_until_ready(&mut first);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(directory.path().join("relay_8888").exists());
+    let mut second = start(&prefix);
+    wait_until_ready(&mut second);
+    second.kill().unwrap();
+    second.wait().unwrap();
+}
