@@ -1,0 +1,349 @@
+//! The command line, and the environment behind it.
+//!
+//! Every option may also be given as `PROXIFY_` and its name; what stands on the command line
+//! wins. `PROXY_PARENT_CID` and `PROXY_PARENT_PORT` are those of the `proxify` that this one
+//! replaces. The environment comes in as a function, so that a test needs none.
+
+use std::ffi::{OsStr, OsString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use link::{Address, Parent};
+use tracing_subscriber::filter::Targets;
+use vpc::Nameservers;
+
+/// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
+const DNS_PORT: u16 = 53;
+
+/// Descriptors below are standard input, output and error.
+const FIRST_FREE_FD: i64 = 3;
+
+/// What one run is to do.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the relay is.
+    pub(crate) parent: Parent,
+    /// Which sources of nameservers are allowed.
+    pub(crate) nameservers: Nameservers,
+    /// Where the stub listens.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// What names the stub to every libc; `None` to leave it alone.
+    pub(crate) resolv_conf: Option<ResolvConfFile>,
+    /// Bytes of cached answers.
+    pub(crate) cache_size: usize,
+    /// What is logged.
+    pub(crate) log: Targets,
+    /// How it is written.
+    pub(crate) log_format: LogFormat,
+    /// Go on outside an enclave.
+    pub(crate) force: bool,
+    /// APP, or the stub alone.
+    pub(crate) job: Job,
+}
+
+/// The file to write, and the stub's address in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResolvConfFile {
+    pub(crate) path: PathBuf,
+    pub(crate) nameserver: IpAddr,
+}
+
+/// What runs beside the stub.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    /// APP as a child.
+    App {
+        program: OsString,
+        args: Vec<OsString>,
+    },
+    /// Nothing: `proxify dns`.
+    Dns { ready_fd: Option<RawFd> },
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads a command line, its first word being the program's own name.
+    ///
+    /// # Errors
+    ///
+    /// What clap prints: usage errors, and `--help` and `--version`, which are none.
+    pub(crate) fn parse<I, T>(
+        args: I,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let mut command = with_environment(Cli::command(), &environment);
+        let parsed = command
+            .try_get_matches_from_mut(args)
+            .and_then(|mut matches| {
+                let cli = Cli::from_arg_matches_mut(&mut matches)?;
+                cli.check()
+                    .map_err(|text| command.error(ErrorKind::ValueValidation, text))
+            });
+        parsed.map_err(|error| name_variable(error, &environment))
+    }
+}
+
+/// Names resolve inside an enclave, without a line of APP changed.
+///
+/// proxify answers DNS on loopback, from a cache and through its relay on the parent instance,
+/// writes resolv.conf so that every program asks there, and runs APP. It ends with APP's status:
+/// 128 + N if signal N ended it, 127 if it is not found, 126 if it cannot run, 64 on bad usage,
+/// 69 if names cannot be served.
+#[derive(Debug, Parser)]
+#[command(
+    name = "proxify",
+    version,
+    disable_help_subcommand = true,
+    subcommand_negates_reqs = true,
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]",
+    after_help = "\
+Examples:
+  proxify -- /server --port 50051
+      run /server; the parent's own nameservers answer, through proxify-relay on the parent
+  proxify dns --nameservers cidr:10.0.0.0/16 --ready-fd 3 3>/run/ready &
+      for init scripts: only the stub, asking 10.0.0.2; a line on /run/ready says that it serves
+
+An APP that is named dns runs as: proxify -- dns
+Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// The program to run, and its arguments.
+    #[arg(value_name = "APP", required = true, trailing_var_arg = true)]
+    app: Vec<OsString>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Only the stub, in the foreground, until TERM or INT.
+    Dns {
+        /// Write a line to this open descriptor, and close it, once names are served.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(FIRST_FREE_FD..))]
+        ready_fd: Option<RawFd>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Where the relay is: vsock:CID, unix:PREFIX (the socket PREFIX_PORT) or tcp:IP (loopback).
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "vsock:3")]
+    parent: Address,
+    /// The relay's port.
+    #[arg(long, global = true, value_name = "PORT", default_value = "8888")]
+    port: u32,
+    /// Who answers behind the relay: auto, parent, or a list of cidr:CIDR (the VPC's base + 2),
+    /// IP and IP:PORT.
+    #[arg(long, global = true, value_name = "LIST", default_value = "auto")]
+    nameservers: Nameservers,
+    /// Where to answer DNS, on loopback.
+    #[arg(
+        long,
+        global = true,
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:53,[::1]:53"
+    )]
+    listen: Vec<SocketAddr>,
+    /// The file that tells programs where to ask, put back at the end; none to leave it alone.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH|none",
+        default_value = "/etc/resolv.conf"
+    )]
+    resolv_conf: PathBuf,
+    /// Memory for cached answers.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        default_value = "16MiB",
+        value_parser = size
+    )]
+    cache_size: usize,
+    /// What to log on standard error: off, error, warn, info, debug, trace, or such as
+    /// warn,vpc=debug.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    log: Targets,
+    /// How to log.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Go on where there are other interfaces than lo, and change this host's resolv.conf.
+    #[arg(long, global = true, value_parser = BoolishValueParser::new())]
+    force: bool,
+}
+
+impl Cli {
+    /// What clap cannot check by itself: values that depend on each other.
+    fn check(self) -> Result<Config, String> {
+        let Options {
+            parent,
+            port,
+            nameservers,
+            listen,
+            resolv_conf,
+            ..
+        } = self.options;
+        if let Some(open) = listen.iter().find(|address| !address.ip().is_loopback()) {
+            return Err(format!(
+                "--listen {open}: the stub answers this machine only; use an address such as \
+                 127.0.0.1:53\n"
+            ));
+        }
+        if let Address::Tcp(ip) = parent
+            && !ip.is_loopback()
+        {
+            return Err(format!(
+                "--parent tcp:{ip}: TCP to another machine is neither encrypted nor authenticated; \
+                 use vsock:CID, unix:PREFIX or a loopback address\n"
+            ));
+        }
+        let resolv_conf = match resolv_conf.as_os_str() == "none" {
+            true => None,
+            false => Some(ResolvConfFile {
+                path: resolv_conf,
+                nameserver: nameserver(&listen)?,
+            }),
+        };
+        let job = match (self.command, self.app.split_first()) {
+            (Some(Command::Dns { ready_fd }), _) => Job::Dns { ready_fd },
+            (None, Some((program, args))) => Job::App {
+                program: program.clone(),
+                args: args.to_vec(),
+            },
+            (None, None) => return Err("no APP to run\n".to_owned()),
+        };
+        Ok(Config {
+            parent: Parent::new(parent, port),
+            nameservers,
+            listen,
+            resolv_conf,
+            cache_size: self.options.cache_size,
+            log: self.options.log,
+            log_format: self.options.log_format,
+            force: self.options.force,
+            job,
+        })
+    }
+}
+
+/// The listen address that a resolv.conf can name: it has no place for a port. IPv4 comes first,
+/// since the other is skipped where IPv6 is off.
+fn nameserver(listen: &[SocketAddr]) -> Result<IpAddr, String> {
+    let at_53 = || listen.iter().filter(|address| address.port() == DNS_PORT);
+    let address = at_53()
+        .find(|address| address.is_ipv4())
+        .or_else(|| at_53().next());
+    address.map(SocketAddr::ip).ok_or_else(|| {
+        format!(
+            "--listen without port {DNS_PORT}: a resolv.conf cannot name another; add \
+             {}:{DNS_PORT} or [{}]:{DNS_PORT}, or say --resolv-conf none\n",
+            Ipv4Addr::LOCALHOST,
+            Ipv6Addr::LOCALHOST
+        )
+    })
+}
+
+/// Bytes as `16MiB`, `512KiB`, `1GiB` or `65536`.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "" | "B" => Some(1),
+        "KiB" | "K" => Some(1 << 10),
+        "MiB" | "M" => Some(1 << 20),
+        "GiB" | "G" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = number
+        .parse::<usize>()
+        .ok()
+        .zip(unit)
+        .and_then(|(n, unit)| n.checked_mul(unit));
+    bytes.ok_or_else(|| "write a size such as 16MiB, 512KiB or 65536".to_owned())
+}
+
+/// Puts the environment's values where the defaults are.
+fn with_environment(
+    command: clap::Command,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            match arg
+                .get_long()
+                .and_then(|long| from_environment(long, environment))
+            {
+                Some((_, value)) => arg.default_value(value),
+                None => arg,
+            }
+        })
+        .mut_subcommands(|command| with_environment(command, environment))
+}
+
+/// The variable that speaks for an option, and what it says in the option's terms.
+fn from_environment(
+    long: &str,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> Option<(String, OsString)> {
+    let own = format!("PROXIFY_{}", long.replace('-', "_").to_ascii_uppercase());
+    if let Some(value) = environment(&own) {
+        return Some((own, value));
+    }
+    let (old, scheme) = match long {
+        "parent" => ("PROXY_PARENT_CID", "vsock:"),
+        "port" => ("PROXY_PARENT_PORT", ""),
+        _ => return None,
+    };
+    let mut value = OsString::from(scheme);
+    value.push(environment(old)?);
+    Some((old.to_owned(), value))
+}
+
+/// Says in a value's error that the value came from the environment, if it did.
+fn name_variable(
+    mut error: clap::Error,
+    environment: &impl Fn(&str) -> Option<OsString>,
+) -> clap::Error {
+    let (Some(ContextValue::String(arg)), Some(ContextValue::String(value))) = (
+        error.get(ContextKind::InvalidArg),
+        error.get(ContextKind::InvalidValue),
+    ) else {
+        return error;
+    };
+    let long = arg
+        .trim_start_matches("--")
+        .split([' ', '='])
+        .next()
+        .unwrap_or_default();
+    if let Some((variable, given)) = from_environment(long, environment)
+        && given == OsStr::new(value)
+    {
+        let arg = ContextValue::String(format!("{arg} (from {variable})"));
+        error.insert(ContextKind::InvalidArg, arg);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests;

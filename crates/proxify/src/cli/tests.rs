@@ -1,0 +1,250 @@
+use super::*;
+
+fn parse(line: &[&str]) -> Result<Config, clap::Error> {
+    parse_with(line, &[])
+}
+
+fn parse_with(line: &[&str], environment: &[(&str, &str)]) -> Result<Config, clap::Error> {
+    Config::parse(std::iter::once(&"proxify").chain(line), |name| {
+        environment
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.into())
+    })
+}
+
+fn app(line: &[&str]) -> (String, Vec<String>) {
+    match parse(line).unwrap().job {
+        Job::App { program, args } => {
+            let text = |word: OsString| word.into_string().unwrap();
+            (text(program), args.into_iter().map(text).collect())
+        }
+        Job::Dns { .. } => panic!("{line:?} is `dns`"),
+    }
+}
+
+fn error(line: &[&str], environment: &[(&str, &str)]) -> String {
+    parse_with(line, environment).unwrap_err().to_string()
+}
+
+#[test]
+fn app_is_found_with_and_without_dashes_and_keeps_its_options() {
+    let run = (
+        "app".to_owned(),
+        vec!["-x".to_owned(), "--log".to_owned(), "--".to_owned()],
+    );
+    assert_eq!(app(&["--", "app", "-x", "--log", "--"]), run);
+    assert_eq!(app(&["app", "-x", "--log", "--"]), run);
+    assert_eq!(
+        app(&["--log", "info", "--", "app", "-x", "--log", "--"]),
+        run
+    );
+    assert_eq!(app(&["--force", "app", "-x", "--log", "--"]), run);
+    assert_eq!(
+        app(&["app", "dns"]),
+        ("app".to_owned(), vec!["dns".to_owned()])
+    );
+    assert_eq!(
+        app(&["app", "--help"]),
+        ("app".to_owned(), vec!["--help".to_owned()])
+    );
+    assert_eq!(
+        app(&["--", "app", "dns"]),
+        ("app".to_owned(), vec!["dns".to_owned()])
+    );
+    assert_eq!(
+        app(&["--", "dns", "x"]),
+        ("dns".to_owned(), vec!["x".to_owned()])
+    );
+    assert_eq!(app(&["--", "--app"]), ("--app".to_owned(), vec![]));
+    assert_eq!(app(&["help"]), ("help".to_owned(), vec![]));
+}
+
+#[test]
+fn dns_takes_options_before_and_after() {
+    assert_eq!(parse(&["dns"]).unwrap().job, Job::Dns { ready_fd: None });
+    let config = parse(&[
+        "--port",
+        "1",
+        "dns",
+        "--parent",
+        "unix:/run/x",
+        "--ready-fd",
+        "3",
+    ])
+    .unwrap();
+    assert_eq!(config.job, Job::Dns { ready_fd: Some(3) });
+    assert_eq!(config.parent.to_string(), "unix:/run/x_1");
+    let environment = [("PROXIFY_READY_FD", "4"), ("PROXIFY_PORT", "2")];
+    let config = parse_with(&["dns", "--parent", "unix:/run/x"], &environment).unwrap();
+    assert_eq!(config.job, Job::Dns { ready_fd: Some(4) });
+    assert_eq!(config.parent.to_string(), "unix:/run/x_2");
+}
+
+#[test]
+fn the_defaults_are_an_enclaves() {
+    let config = parse(&["app"]).unwrap();
+    assert_eq!(config.parent.to_string(), "vsock:3:8888");
+    assert_eq!(config.nameservers, Nameservers::Auto);
+    assert_eq!(
+        config.listen,
+        ["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]
+    );
+    let nameserver = IpAddr::from([127, 0, 0, 1]);
+    let file = ResolvConfFile {
+        path: "/etc/resolv.conf".into(),
+        nameserver,
+    };
+    assert_eq!(config.resolv_conf, Some(file));
+    assert_eq!(config.cache_size, 16 << 20);
+    assert_eq!(config.log.to_string(), "warn");
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert!(!config.force);
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_ours_over_the_old_ones() {
+    let environment = [
+        ("PROXIFY_CACHE_SIZE", "1MiB"),
+        ("PROXIFY_LOG_FORMAT", "json"),
+        ("PROXIFY_FORCE", "1"),
+        ("PROXIFY_LISTEN", "127.0.0.2:53"),
+        ("PROXIFY_LOG", ""),
+        ("PROXY_PARENT_CID", "16"),
+        ("PROXY_PARENT_PORT", "9999"),
+    ];
+    let config = parse_with(&["app"], &environment).unwrap();
+    assert_eq!(
+        (config.cache_size, config.log_format),
+        (1 << 20, LogFormat::Json)
+    );
+    assert!(config.force);
+    assert_eq!(config.listen, ["127.0.0.2:53".parse().unwrap()]);
+    assert_eq!(config.parent.to_string(), "vsock:16:9999");
+    assert_eq!(
+        config.log.to_string(),
+        "warn",
+        "an empty variable says nothing"
+    );
+
+    let line = [
+        "--cache-size",
+        "2MiB",
+        "--parent",
+        "vsock:5",
+        "--port",
+        "1",
+        "app",
+    ];
+    let config = parse_with(&line, &environment).unwrap();
+    assert_eq!(
+        (config.cache_size, config.parent.to_string()),
+        (2 << 20, "vsock:5:1".to_owned())
+    );
+    let old_and_new = [
+        ("PROXY_PARENT_CID", "16"),
+        ("PROXIFY_PARENT", "unix:/run/x"),
+    ];
+    let config = parse_with(&["app"], &old_and_new).unwrap();
+    assert_eq!(config.parent.to_string(), "unix:/run/x_8888");
+    assert!(
+        !parse_with(&["app"], &[("PROXIFY_FORCE", "0")])
+            .unwrap()
+            .force
+    );
+    // What the command line overrides is not looked at.
+    parse_with(
+        &["--parent", "vsock:3", "app"],
+        &[("PROXY_PARENT_CID", "three")],
+    )
+    .unwrap();
+}
+
+#[test]
+fn an_error_says_what_is_wrong_where_and_what_to_write() {
+    for (line, environment, hint) in [
+        (
+            &["--parent", "3", "app"][..],
+            &[][..],
+            "vsock:CID, unix:PREFIX",
+        ),
+        (
+            &["app"],
+            &[("PROXY_PARENT_CID", "three")],
+            "(from PROXY_PARENT_CID)",
+        ),
+        (
+            &["app"],
+            &[("PROXIFY_NAMESERVERS", "cidr:10.0.0.0/31")],
+            "(from PROXIFY_NAMESERVERS)",
+        ),
+        (
+            &["--nameservers", "cidr:10.0.1.17/16", "app"],
+            &[],
+            "write 10.0.0.0/16",
+        ),
+        (&["--listen", "0.0.0.0:53", "app"], &[], "127.0.0.1:53"),
+        (
+            &["--listen", "127.0.0.1:5353", "app"],
+            &[],
+            "--resolv-conf none",
+        ),
+        (&["--listen", "127.0.0.1", "app"], &[], "--listen"),
+        (&["--cache-size", "16 elephants", "app"], &[], "16MiB"),
+        (
+            &["--cache-size", "99999999999999999999GiB", "app"],
+            &[],
+            "16MiB",
+        ),
+        (&["--parent", "tcp:10.0.0.1", "app"], &[], "loopback"),
+        (&["dns", "--ready-fd", "1"], &[], "1 is not in 3.."),
+        (&["dns", "app"], &[], "unexpected argument"),
+        (&["--unknown", "app"], &[], "--unknown"),
+        (&[], &[], "APP"),
+        (&["--"], &[], "APP"),
+    ] {
+        let text = error(line, environment);
+        assert!(text.contains(hint), "{line:?}: {text}");
+    }
+}
+
+#[test]
+fn a_stub_elsewhere_needs_no_resolv_conf() {
+    let config = parse(&["--listen", "127.0.0.1:5353", "--resolv-conf", "none", "app"]).unwrap();
+    assert_eq!(config.resolv_conf, None);
+    let config = parse(&["--listen", "127.0.0.1:5353,[::1]:53", "app"]).unwrap();
+    assert_eq!(
+        config.resolv_conf.unwrap().nameserver,
+        IpAddr::from(Ipv6Addr::LOCALHOST)
+    );
+    let config = parse(&["--listen", "[::1]:53,127.0.0.1:53", "app"]).unwrap();
+    assert_eq!(
+        config.resolv_conf.unwrap().nameserver,
+        IpAddr::from(Ipv4Addr::LOCALHOST)
+    );
+}
+
+#[test]
+fn help_shows_two_examples_and_every_option() {
+    let help = error(&["--help"], &[]);
+    assert!(help.contains("proxify -- /server") && help.contains("proxify dns --nameservers"));
+    for option in [
+        "parent",
+        "port",
+        "nameservers",
+        "listen",
+        "resolv-conf",
+        "cache-size",
+        "log",
+        "log-format",
+        "force",
+    ] {
+        assert!(help.contains(&format!("--{option} ")) || help.contains(&format!("--{option}\n")));
+    }
+    assert!(error(&["dns", "--help"], &[]).contains("--ready-fd"));
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}

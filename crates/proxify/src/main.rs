@@ -1,0 +1,5 @@
+//! `proxify`: see the library.
+
+fn main() -> std::process::ExitCode {
+    proxify::main(std::env::args_os())
+}

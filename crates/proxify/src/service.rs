@@ -1,0 +1,309 @@
+//! The service that APP needs: the stub, the nameservers behind it, and resolv.conf before it.
+//!
+//! One task owns all three, in an order that leaves no gap: the lock, the stub's sockets, its
+//! nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
+//! the task waits for it, while APP uses that one's stub.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stub::{BindError, Stub};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, info};
+use vpc::Found;
+
+use crate::cli::{Config, ResolvConfFile};
+use crate::listener_of::{Listener, listeners_of};
+use crate::owner::{self, Claim, LockError, Ownership};
+use crate::resolv_conf::{self, ResolvConfError, Written};
+
+/// How long APP waits for names: the relay may come up later than the enclave.
+const WAIT_FOR_UPSTREAM: Duration = Duration::from_secs(5);
+
+/// How long a port may stay taken after its owner's end: a killed process gives up its lock before
+/// its sockets.
+const PORT_HANDOVER: Duration = Duration::from_millis(500);
+
+/// Between two attempts to bind within [`PORT_HANDOVER`].
+const BIND_EVERY: Duration = Duration::from_millis(10);
+
+/// The running service.
+#[derive(Debug)]
+pub(crate) struct Service {
+    state: watch::Receiver<State>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServiceError>>,
+    listen: Vec<SocketAddr>,
+}
+
+/// How far the service has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Another proxify owns the stub.
+    Waiting,
+    /// The stub is this process's, and not yet bound.
+    Starting,
+    /// It serves, from its cache and its own knowledge.
+    Serving,
+    /// A nameserver is connected behind it.
+    Connected,
+}
+
+/// What APP will find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Names are answered.
+    Served,
+    /// Nothing answers yet; it may later.
+    NotYet,
+}
+
+impl Service {
+    /// Claims the stub and starts what this process has to do for it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be known who owns the stub.
+    pub(crate) fn start(config: &Config, lock: &Path) -> Result<Self, ServiceError> {
+        let claim = owner::claim(lock)?;
+        let state = match claim {
+            Claim::Mine(_) => State::Starting,
+            Claim::Waiting(_) => State::Waiting,
+        };
+        let (state_sender, state) = watch::channel(state);
+        let (stop, stopped) = oneshot::channel();
+        let work = Work {
+            parent: config.parent.clone(),
+            nameservers: config.nameservers.clone(),
+            stub: stub::Config {
+                listen: config.listen.clone(),
+                cache_size: config.cache_size,
+            },
+            resolv_conf: config.resolv_conf.clone(),
+            state: state_sender,
+        };
+        let task = tokio::spawn(work.run(claim, stopped));
+        Ok(Self {
+            state,
+            stop,
+            task,
+            listen: config.listen.clone(),
+        })
+    }
+
+    /// Waits until names are answered, by this process's stub or another's, for 5 s at most.
+    ///
+    /// # Errors
+    ///
+    /// They will not be.
+    pub(crate) async fn names(&mut self) -> Result<Names, ServiceError> {
+        let deadline = Instant::now() + WAIT_FOR_UPSTREAM;
+        loop {
+            let state = *self.state.borrow_and_update();
+            if state == State::Connected {
+                return Ok(Names::Served);
+            }
+            tokio::select! {
+                () = sleep_until(deadline), if state != State::Starting => return Ok(Names::NotYet),
+                () = owner::answers(&self.listen), if state == State::Waiting => {
+                    return Ok(Names::Served);
+                }
+                Ok(()) = self.state.changed() => {}
+                failure = ended(&mut self.task) => return Err(failure),
+            }
+        }
+    }
+
+    /// Waits until the service fails; a service that serves does not.
+    pub(crate) async fn failed(&mut self) -> ServiceError {
+        ended(&mut self.task).await
+    }
+
+    /// Stops the stub and puts resolv.conf back.
+    pub(crate) async fn end(self) {
+        drop(self.stop);
+        if !self.task.is_finished() {
+            let _ = self.task.await;
+        }
+    }
+}
+
+async fn ended(task: &mut JoinHandle<Result<(), ServiceError>>) -> ServiceError {
+    match task.await {
+        Ok(Err(failure)) => failure,
+        Ok(Ok(())) | Err(_) => ServiceError::Ended,
+    }
+}
+
+/// What the task needs.
+struct Work {
+    parent: link::Parent,
+    nameservers: vpc::Nameservers,
+    stub: stub::Config,
+    resolv_conf: Option<ResolvConfFile>,
+    state: watch::Sender<State>,
+}
+
+impl Work {
+    async fn run(self, claim: Claim, mut stop: oneshot::Receiver<()>) -> Result<(), ServiceError> {
+        let ownership = match claim {
+            Claim::Mine(ownership) => ownership,
+            Claim::Waiting(waiting) => {
+                info!("another proxify serves names here; this one is next");
+                tokio::select! {
+                    ownership = waiting.acquired() => ownership?,
+                    _ = &mut stop => return Ok(()),
+                }
+            }
+        };
+        let takes_over = *self.state.borrow() == State::Waiting;
+        let state = self.state.subscribe();
+        let result = self.serve(ownership, &mut stop).await;
+        if let Err(failure) = &result
+            && (takes_over || *state.borrow() != State::Starting)
+        {
+            // APP runs, and nobody else would tell.
+            error!(%failure, "names are not served any more");
+        }
+        result
+    }
+
+    /// Serves names until told to stop. The lock is given up last.
+    async fn serve(
+        self,
+        ownership: Ownership,
+        stop: &mut oneshot::Receiver<()>,
+    ) -> Result<(), ServiceError> {
+        self.state.send_replace(State::Starting);
+        let stub = bind(&self.stub).await?;
+        info!(addresses = ?stub.local_addrs(), parent = %self.parent, "names are served");
+
+        let (found_sender, mut found) = watch::channel(None);
+        let (nameservers, nameservers_receiver) = watch::channel(Arc::from([]));
+        let (connected_sender, mut connected) = watch::channel(false);
+        let (stub_stop, stub_stopped) = oneshot::channel::<()>();
+        let until_stopped = async { stub_stopped.await.unwrap_or_default() };
+        let discovery = Aborted(tokio::spawn(vpc::discover(
+            self.nameservers,
+            self.parent.clone(),
+            found_sender,
+        )));
+        let mut stub = tokio::spawn(stub.run(
+            self.parent,
+            nameservers_receiver,
+            connected_sender,
+            until_stopped,
+        ));
+
+        let file = OurFile::write(self.resolv_conf)?;
+        self.state.send_replace(State::Serving);
+        loop {
+            tokio::select! {
+                _ = &mut *stop => break,
+                _ = &mut stub => return Err(ServiceError::Ended),
+                Ok(()) = found.changed() => {
+                    let found: Option<Arc<Found>> = found.borrow_and_update().clone();
+                    if let Some(found) = found {
+                        nameservers.send_replace(found.nameservers.as_slice().into());
+                        file.rewrite(&found);
+                    }
+                }
+                Ok(()) = connected.changed() => {
+                    if *connected.borrow_and_update() {
+                        self.state.send_replace(State::Connected);
+                    }
+                }
+            }
+        }
+        drop(stub_stop);
+        let _ = stub.await;
+        drop((file, discovery));
+        drop(ownership);
+        Ok(())
+    }
+}
+
+/// A task that ends with what started it.
+struct Aborted(JoinHandle<()>);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Binds the stub's sockets, with patience for those of an owner that has just been killed.
+async fn bind(config: &stub::Config) -> Result<Stub, ServiceError> {
+    let deadline = Instant::now() + PORT_HANDOVER;
+    loop {
+        match Stub::bind(config) {
+            Ok(stub) => return Ok(stub),
+            Err(BindError::InUse { .. }) if Instant::now() < deadline => sleep(BIND_EVERY).await,
+            Err(BindError::InUse { address }) => return Err(ServiceError::in_use(address)),
+            Err(source) => return Err(ServiceError::Bind { source }),
+        }
+    }
+}
+
+/// resolv.conf while the stub serves, if it is to be written.
+struct OurFile(Option<(ResolvConfFile, Written)>);
+
+impl OurFile {
+    fn write(file: Option<ResolvConfFile>) -> Result<Self, ServiceError> {
+        let Some(file) = file else {
+            return Ok(Self(None));
+        };
+        let written = Written::write(&file.path, &resolv_conf::render(file.nameserver, None))?;
+        Ok(Self(Some((file, written))))
+    }
+
+    /// Brings the search list and options up to date. The stub's address stands there already, so
+    /// a failure costs no names.
+    fn rewrite(&self, found: &Found) {
+        if let Some((file, written)) = &self.0
+            && let Err(failure) =
+                written.rewrite(&resolv_conf::render(file.nameserver, Some(found)))
+        {
+            error!(%failure, "the search list stays as it was");
+        }
+    }
+}
+
+/// Why names are not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(
+        "cannot answer DNS on {address}: {holder} listens there; stop it, or choose another address \
+         with --listen"
+    )]
+    InUse { address: SocketAddr, holder: String },
+    #[error(transparent)]
+    Bind { source: BindError },
+    #[error(transparent)]
+    ResolvConf(#[from] ResolvConfError),
+    #[error("the stub has ended by itself; run with --log debug to see why")]
+    Ended,
+}
+
+impl ServiceError {
+    fn in_use(address: SocketAddr) -> Self {
+        let holders: Vec<String> = listeners_of(address)
+            .iter()
+            .map(Listener::to_string)
+            .collect();
+        let holder = match holders.is_empty() {
+            true => "a process that this user may not see".to_owned(),
+            false => holders.join(", "),
+        };
+        Self::InUse { address, holder }
+    }
+}
+
+#[cfg(test)]
+mod tests;
