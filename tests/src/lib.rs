@@ -1,0 +1,148 @@
+//! The harness of the end-to-end tests: a shell script in an enclave of the sandbox's, and what it
+//! printed.
+//!
+//! The tests need root (or user namespaces) and the Debian packages that `tests/run` installs. One
+//! that cannot run fails and says why; none is skipped.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// An enclave, a parent and a VPC, to be made for one script.
+#[derive(Debug)]
+pub struct Sandbox {
+    command: Command,
+}
+
+/// A sandbox of this package's own build. A macro, since only a test knows where its programs are.
+#[macro_export]
+macro_rules! sandbox {
+    () => {
+        $crate::Sandbox::new(
+            env!("CARGO_BIN_EXE_tests-sandbox"),
+            env!("CARGO_BIN_EXE_probe"),
+        )
+    };
+}
+
+/// Compiles a C program of `tests/clients` as a test's own client.
+#[macro_export]
+macro_rules! compile {
+    ($compiler:expr, $source:expr, $($argument:expr),*) => {
+        $crate::compile($compiler, $source, &[$($argument),*], env!("CARGO_TARGET_TMPDIR"))
+    };
+}
+
+impl Sandbox {
+    /// A sandbox whose script finds the client `probe` as `$PROBE`.
+    #[must_use]
+    pub fn new(program: &str, probe: &str) -> Self {
+        let mut command = Command::new(program);
+        command.env("PROBE", probe);
+        Self { command }
+    }
+
+    /// Adds options of the `sandbox` command.
+    #[must_use]
+    pub fn options(mut self, options: &[&str]) -> Self {
+        self.command.args(options);
+        self
+    }
+
+    /// Sets a variable for proxify and the script.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.command.env(name, value.as_ref());
+        self
+    }
+
+    /// Runs a script in the enclave under proxify. `set -u` holds in it; the last command's status
+    /// is the script's.
+    ///
+    /// # Panics
+    /// If the sandbox cannot be started at all.
+    pub fn run(mut self, script: &str) -> Ran {
+        let script = format!("set -u\n{script}");
+        self.command.args(["--", "sh", "-c", &script]);
+        let output = self
+            .command
+            .output()
+            .expect("the sandbox is built with the tests");
+        Ran { script, output }
+    }
+}
+
+/// What a script did.
+pub struct Ran {
+    script: String,
+    output: Output,
+}
+
+impl Ran {
+    /// What it printed.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// What it, proxify and the relay complained of.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Its exit status; `None` if a signal ended the sandbox itself.
+    #[must_use]
+    pub fn status(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    /// The lines it printed, if it succeeded.
+    ///
+    /// # Panics
+    /// If it did not, with all that it said.
+    #[must_use]
+    #[track_caller]
+    pub fn lines(&self) -> Vec<String> {
+        assert_eq!(self.status(), Some(0), "{self}");
+        self.stdout().lines().map(str::to_owned).collect()
+    }
+
+    /// # Panics
+    /// If it failed or printed anything else, with all that it said.
+    #[track_caller]
+    pub fn assert_prints(&self, expected: &[&str]) {
+        assert_eq!(self.lines(), expected, "{self}");
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { script, output } = self;
+        let (stdout, stderr) = (self.stdout(), self.stderr());
+        write!(
+            f,
+            "{}\n-- script\n{script}\n-- stdout\n{stdout}-- stderr\n{stderr}",
+            output.status
+        )
+    }
+}
+
+/// Compiles `tests/clients/SOURCE` with `compiler` and gives the program's path.
+///
+/// # Panics
+/// If the compiler is missing or fails.
+#[must_use]
+pub fn compile(compiler: &str, source: &str, arguments: &[&str], target: &str) -> PathBuf {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    let program = Path::new(target).join(format!("{source}.{compiler}{}", arguments.concat()));
+    let status = Command::new(compiler)
+        .args(["-O1", "-Wall", "-Werror", "-o"])
+        .arg(&program)
+        .arg(clients.join(source))
+        .args(arguments)
+        .status()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}; `tests/run` installs it"));
+    assert!(status.success(), "{compiler} {source}: {status}");
+    program
+}
