@@ -1,0 +1,2 @@
+//! Benchmarks. `cargo bench -p benches` runs them; every figure worth quoting is a ratio of two taken
+//! in one run.
