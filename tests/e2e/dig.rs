@@ -28,6 +28,8 @@ fn edns_sizes_and_transports() {
         "ec2.us-east-1.amazonaws.com",
         "ec2.us-east-1.amazonaws.com +noedns",
         "ec2.us-east-1.amazonaws.com +tcp",
+        "@::1 ec2.us-east-1.amazonaws.com",
+        "@::1 ec2.us-east-1.amazonaws.com +tcp",
         &format!("{LARGE} +ignore"),
         &format!("{LARGE} +ignore +bufsize=512"),
         &format!("{LARGE} +ignore +noedns"),
@@ -47,10 +49,12 @@ fn edns_sizes_and_transports() {
     assert_has(&outputs[1], &["NOERROR", "flags: qr rd ra;", "10.0.1.17"]);
     assert!(!outputs[1].contains("OPT"), "{}", outputs[1]);
     assert_has(&outputs[2], &["NOERROR", "10.0.1.17", "(TCP)"]);
-    for truncated in &outputs[3..6] {
+    assert_has(&outputs[3], &["NOERROR", "10.0.1.17", "::1#53(::1) (UDP)"]);
+    assert_has(&outputs[4], &["NOERROR", "10.0.1.17", "::1#53(::1) (TCP)"]);
+    for truncated in &outputs[5..8] {
         assert_has(truncated, &["flags: qr tc rd ra;", "ANSWER: 0"]);
     }
-    for whole in &outputs[6..8] {
+    for whole in &outputs[8..10] {
         assert_has(whole, &["flags: qr rd ra;", "ANSWER: 1", "(TCP)"]);
         let size = whole
             .split("rcvd: ")

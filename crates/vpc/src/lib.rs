@@ -2,7 +2,7 @@
 //!
 //! AmazonDNS (Route 53 Resolver) answers at base + 2 of the VPC's primary IPv4 block: 10.0.0.2 for
 //! 10.0.0.0/16 (Amazon VPC User Guide, "Amazon DNS server"). A DHCP option set may name other
-//! servers in its place, so the parent instance's own resolv.conf is asked first. [`discover`]
+//! servers in its place, so the parent instance's own resolv.conf is asked first. [`discover()`]
 //! follows a chain of such sources and tells the stub what it finds; the first that is given on the
 //! command line ends the chain.
 

@@ -112,6 +112,7 @@ fn orphans_are_reaped_and_end_with_the_sandbox() {
 #[test]
 fn signals_sent_to_the_sandbox_reach_cmd() {
     for user in [As::Root, As::Nobody] {
+        let program = Program::new(user);
         for options in [&[][..], &["--no-proxify"]] {
             for signal in [
                 Signal::SIGTERM,
@@ -122,7 +123,6 @@ fn signals_sent_to_the_sandbox_reach_cmd() {
                 let name = signal.as_str().trim_start_matches("SIG");
                 // INT is ignored in background jobs of a shell without job control, and `wait` returns at a trap.
                 let script = format!("trap 'exit 42' {name}; sleep 1000 & echo ready; wait");
-                let program = Program::new(user);
                 let mut child = program
                     .command()
                     .args(options)

@@ -14,8 +14,9 @@ use host::{As, Program, text};
 #[test]
 fn the_exit_status_is_that_of_cmd() {
     for user in [As::Root, As::Nobody] {
+        let program = Program::new(user);
         for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 128 + 15)] {
-            let status = Program::new(user).run(&["sh", "-c", script]).status;
+            let status = program.run(&["sh", "-c", script]).status;
             assert_eq!(status.code(), Some(code), "{user:?}: {script}");
         }
     }
@@ -23,17 +24,19 @@ fn the_exit_status_is_that_of_cmd() {
 
 #[test]
 fn a_cmd_that_cannot_run_is_126_or_127_with_and_without_proxify() {
+    let program = Program::new(As::Root);
     for options in [&[][..], &["--no-proxify"]] {
-        for (program, code) in [("/nonexistent/program", 127), ("/etc/hosts", 126)] {
-            let output = Program::new(As::Root).run(&[options, &[program]].concat());
-            assert_eq!(output.status.code(), Some(code), "{program}: {output:?}");
-            assert!(text(&output.stderr).contains(program), "{output:?}");
+        for (cmd, code) in [("/nonexistent/program", 127), ("/etc/hosts", 126)] {
+            let output = program.run(&[options, &[cmd]].concat());
+            assert_eq!(output.status.code(), Some(code), "{cmd}: {output:?}");
+            assert!(text(&output.stderr).contains(cmd), "{output:?}");
         }
     }
 }
 
 #[test]
 fn bad_usage_is_64_and_says_what_is_bad() {
+    let program = Program::new(As::Nobody);
     for (arguments, why) in [
         (&["--vpc-cidr", "10.0.0.1/16", "true"][..], "host bits"),
         (&["--vpc-cidr", "10.0.0.0/28", "true"], "too small"),
@@ -42,7 +45,7 @@ fn bad_usage_is_64_and_says_what_is_bad() {
         (&["ctl", "relay", "dance"], "stop"),
         (&["ctl", "parent"], "CMD"),
     ] {
-        let output = Program::new(As::Nobody).run(arguments);
+        let output = program.run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {output:?}");
         assert!(text(&output.stderr).contains(why), "{output:?}");
     }
@@ -76,12 +79,13 @@ fn a_zone_file_that_is_not_there_is_named_and_nothing_runs() {
 
 #[test]
 fn ctl_outside_a_sandbox_says_so() {
+    let program = Program::new(As::Nobody);
     for arguments in [
         ["ctl", "parent", "true"],
         ["ctl", "vpc", "true"],
         ["ctl", "relay", "stop"],
     ] {
-        let output = Program::new(As::Nobody).run(&arguments);
+        let output = program.run(&arguments);
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         assert!(
             text(&output.stderr).contains("no sandbox here"),
