@@ -15,12 +15,13 @@ const FALLBACK_TUNNELS: [&str; 9] = [
     "tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "ip6gre0", "ip_vti0", "ip6_vti0",
 ];
 
-/// Makes sure that there is no network here that proxify would cut off.
+/// Makes sure that there is no network here that proxify would cut off; false if there is one and
+/// `force` says to go on.
 ///
 /// # Errors
 ///
-/// Other interfaces than `lo`, unless `force` says to go on.
-pub(crate) fn check(force: bool) -> Result<(), NotAnEnclave> {
+/// Other interfaces than `lo`, without `force`.
+pub(crate) fn check(force: bool) -> Result<bool, NotAnEnclave> {
     let found = getifaddrs().map_err(|source| NotAnEnclave::Unknown { source })?;
     judge(found.map(|each| (each.interface_name, each.flags)), force)
 }
@@ -29,18 +30,18 @@ pub(crate) fn check(force: bool) -> Result<(), NotAnEnclave> {
 fn judge(
     found: impl Iterator<Item = (String, InterfaceFlags)>,
     force: bool,
-) -> Result<(), NotAnEnclave> {
+) -> Result<bool, NotAnEnclave> {
     let others: BTreeSet<_> = found
         .filter(|(name, flags)| is_network(name, *flags))
         .map(|(name, _)| name)
         .collect();
     let interfaces = others.into_iter().collect::<Vec<_>>().join(", ");
     if interfaces.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     if force {
         warn!(interfaces, "not an enclave: going on, as --force says");
-        return Ok(());
+        return Ok(false);
     }
     Err(NotAnEnclave::Interfaces { interfaces })
 }
@@ -86,7 +87,7 @@ mod tests {
         in_namespaces(
             "enclave::tests::a_network_namespace_with_lo_alone_is_an_enclave",
             || {
-                check(false).unwrap();
+                assert!(check(false).unwrap());
             },
         );
     }
@@ -103,7 +104,7 @@ mod tests {
         for word in ["eth0, wlan0", "sandbox", "--force"] {
             assert!(error.contains(word), "{error}");
         }
-        judge(networks(), true).unwrap();
-        judge([lo.clone()].into_iter(), false).unwrap();
+        assert!(!judge(networks(), true).unwrap());
+        assert!(judge([lo.clone()].into_iter(), false).unwrap());
     }
 }

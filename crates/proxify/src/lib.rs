@@ -24,7 +24,8 @@ mod service;
 mod signals;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
+
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -64,7 +65,8 @@ where
     match run(config) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("proxify: {failure}");
+            // `eprintln!` would panic where nobody reads.
+            let _ = writeln!(io::stderr(), "proxify: {failure}");
             failure.code().into()
         }
     }
@@ -76,17 +78,19 @@ fn run(config: Config) -> Result<ExitCode, Failure> {
         Job::Dns { ready_fd } => Ready::new(ready_fd, std::env::var_os("NOTIFY_SOCKET"))?,
     };
     log::start(&config.log, config.log_format);
-    enclave::check(config.force)?;
+    let is_enclave = enclave::check(config.force)?;
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");
     }
-    match lo::give_addresses() {
-        Ok(true) => info!("lo has addresses of its own now, which AI_ADDRCONFIG counts"),
-        Ok(false) => {}
-        Err(error) => warn!("{error}"),
+    if is_enclave {
+        match lo::give_addresses() {
+            Ok(true) => info!("lo has addresses of its own now, which AI_ADDRCONFIG counts"),
+            Ok(false) => {}
+            Err(error) => warn!("{error}"),
+        }
     }
     // One thread: it is the main one that must start APP, and a stub's work fits into one.
     let runtime = tokio::runtime::Builder::new_current_thread()

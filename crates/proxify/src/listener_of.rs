@@ -26,9 +26,17 @@ impl fmt::Display for Listener {
 /// The state of a listening TCP socket in /proc/net/tcp.
 const TCP_LISTEN: &str = "0A";
 
+/// Looks at the tables, which can miss a socket while others come and go.
+const ATTEMPTS: usize = 3;
+
 /// The processes that listen where `address` would, by UDP or TCP. Empty when none can be seen:
 /// only root sees the descriptors of others.
 pub(crate) fn listeners_of(address: SocketAddr) -> Vec<Listener> {
+    let mut looks = std::iter::repeat_with(|| look(address)).take(ATTEMPTS);
+    looks.find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+fn look(address: SocketAddr) -> Vec<Listener> {
     let proc = Path::new("/proc");
     let inodes: BTreeSet<String> = ["udp", "tcp", "udp6", "tcp6"]
         .into_iter()

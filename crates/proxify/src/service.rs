@@ -298,7 +298,7 @@ impl ServiceError {
             .map(Listener::to_string)
             .collect();
         let holder = match holders.is_empty() {
-            true => "a process that this user may not see".to_owned(),
+            true => "a process that cannot be seen (only root sees all)".to_owned(),
             false => holders.join(", "),
         };
         Self::InUse { address, holder }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -16,11 +17,13 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        // A port that was free a moment ago; the next probe gets another.
-        let probe = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Below the ports that the system gives out, at an address that no other test has.
+        static MACHINES: AtomicU8 = AtomicU8::new(2);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let ip = [127, high, low, MACHINES.fetch_add(1, Ordering::Relaxed)];
         Self {
             directory: tempfile::tempdir().unwrap(),
-            address: probe.local_addr().unwrap(),
+            address: SocketAddr::from((ip, 5300)),
         }
     }
 
