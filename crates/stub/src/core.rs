@@ -1,9 +1,11 @@
 //! The shard and what carries out its actions.
 //!
 //! One mutex guards the shard. It is held for a batch of packets, an answer or a tick, never across
-//! an await, and what the shard wants done is done after it is released.
+//! an await, and what the shard wants done is done after it is released. The mutex of the upstreams is
+//! taken for itself alone.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -13,8 +15,9 @@ use std::time::Instant;
 use link::Parent;
 use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::upstream;
@@ -47,18 +50,16 @@ struct State {
 
 #[derive(Default)]
 struct Upstreams {
-    by_address: HashMap<SocketAddr, Upstream>,
+    /// Where queries wait for the connection of each nameserver.
+    by_address: HashMap<SocketAddr, mpsc::Sender<Ask>>,
     /// Connections that are open.
     open: usize,
     /// Whether the last word to the log was that the link is down.
     is_down: bool,
 }
 
-struct Upstream {
-    /// Unbounded as a channel; what it holds is bounded by the lookups that the shard allows.
-    asks: mpsc::UnboundedSender<Ask>,
-    task: AbortHandle,
-}
+/// Queries that wait for one nameserver's connection: as many as lookups can be under way.
+const MAX_ASKS: usize = 4096;
 
 impl Core {
     pub(crate) fn new(
@@ -144,13 +145,15 @@ impl Core {
     }
 
     /// Follows the nameservers: connections to new ones are opened, those to old ones end when what
-    /// is in flight on them has ended.
-    pub(crate) fn set_nameservers(self: &Arc<Self>, nameservers: &[SocketAddr]) {
+    /// is in flight on them has ended. `tasks` keep them.
+    pub(crate) fn set_nameservers(
+        self: &Arc<Self>,
+        nameservers: &[SocketAddr],
+        tasks: &mut JoinSet<()>,
+    ) {
+        while tasks.try_join_next().is_some() {}
         {
-            let mut upstreams = self
-                .upstreams
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut upstreams = self.upstreams();
             let used = nameservers
                 .get(..resolver::MAX_NAMESERVERS)
                 .unwrap_or(nameservers);
@@ -159,13 +162,9 @@ impl Core {
                 .retain(|address, _| used.contains(address));
             for &nameserver in used {
                 upstreams.by_address.entry(nameserver).or_insert_with(|| {
-                    let (asks, asked) = mpsc::unbounded_channel();
-                    let core = Arc::clone(self);
-                    let task = tokio::spawn(upstream::keep(core, nameserver, asked));
-                    Upstream {
-                        asks,
-                        task: task.abort_handle(),
-                    }
+                    let (asks, asked) = mpsc::channel(MAX_ASKS);
+                    tasks.spawn(upstream::keep(Arc::clone(self), nameserver, asked));
+                    asks
                 });
             }
         }
@@ -204,10 +203,7 @@ impl Core {
     /// Notes that a connection to a nameserver is open.
     pub(crate) fn opened(self: &Arc<Self>) {
         {
-            let mut upstreams = self
-                .upstreams
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut upstreams = self.upstreams();
             upstreams.open += 1;
             if upstreams.open > 1 {
                 return;
@@ -227,20 +223,14 @@ impl Core {
 
     /// Notes that a connection has ended; the next may be open within milliseconds.
     pub(crate) fn closed(&self) {
-        let mut upstreams = self
-            .upstreams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut upstreams = self.upstreams();
         upstreams.open = upstreams.open.saturating_sub(1);
     }
 
     /// Notes that no connection to `nameserver` can be opened, with one log line for each time that
     /// the link goes down.
-    pub(crate) fn unreachable(&self, nameserver: SocketAddr, error: &link::RequestError) {
-        let mut upstreams = self
-            .upstreams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn unreachable(&self, nameserver: SocketAddr, error: &impl fmt::Display) {
+        let mut upstreams = self.upstreams();
         if upstreams.open == 0 && !std::mem::replace(&mut upstreams.is_down, true) {
             warn!(%nameserver, "names that are not cached do not resolve: {error}");
         }
@@ -254,19 +244,14 @@ impl Core {
         self.lock().shard.counters()
     }
 
-    /// Ends the connections to the nameservers.
-    pub(crate) fn close(&self) {
-        let mut upstreams = self
-            .upstreams
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (_, upstream) in upstreams.by_address.drain() {
-            upstream.task.abort();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn upstreams(&self) -> MutexGuard<'_, Upstreams> {
+        self.upstreams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Releases the shard and does what it wants done.
@@ -301,17 +286,19 @@ impl Core {
 
     fn ask(self: &Arc<Self>, ask: Ask) {
         let unsent = {
-            let upstreams = self
-                .upstreams
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let upstreams = self.upstreams();
             match upstreams.by_address.get(&ask.nameserver) {
-                Some(upstream) => upstream.asks.send(ask).err().map(|unsent| unsent.0),
-                None => Some(ask),
+                Some(asks) => match asks.try_send(ask) {
+                    Ok(()) => None,
+                    Err(TrySendError::Full(ask)) => Some((ask, Failed::Link)),
+                    Err(TrySendError::Closed(ask)) => Some((ask, Failed::Unreachable)),
+                },
+                None => Some((ask, Failed::Unreachable)),
             }
         };
-        if let Some(ask) = unsent {
-            self.answer(ask.ticket, Err(Failed::Unreachable));
+        // The shard may ask again at once, but no nameserver more than twice: the depth is bounded.
+        if let Some((ask, failed)) = unsent {
+            self.answer(ask.ticket, Err(failed));
         }
     }
 

@@ -62,7 +62,7 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// The system refused otherwise.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", advice(.source))]
     Io {
         /// Where the stub was to listen.
         address: SocketAddr,
@@ -80,7 +80,7 @@ const PORT_ATTEMPTS: u32 = 16;
 
 impl Stub {
     /// Binds all sockets. Must be called within a tokio runtime. An IPv6 address is left out with a
-    /// note where the system has no IPv6, unless it is the only one.
+    /// note where the system has no IPv6, unless nothing else is left.
     ///
     /// # Errors
     /// [`BindError`], and nothing stays bound.
@@ -90,16 +90,16 @@ impl Stub {
             addresses: Vec::new(),
             cache_size: config.cache_size,
         };
+        let mut left_out = None;
         for &address in &config.listen {
             match bind_both(address) {
                 Ok((udp, tcp, bound)) => {
                     stub.sockets.push((udp, tcp));
                     stub.addresses.push(bound);
                 }
-                Err(source)
-                    if is_without_ipv6(address.ip(), &source) && config.listen.len() > 1 =>
-                {
+                Err(source) if is_without_ipv6(address.ip(), &source) => {
                     info!(%address, "not served: this system has no IPv6 address there");
+                    left_out = Some(BindError::Io { address, source });
                 }
                 Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
                     return Err(BindError::InUse { address });
@@ -107,7 +107,10 @@ impl Stub {
                 Err(source) => return Err(BindError::Io { address, source }),
             }
         }
-        Ok(stub)
+        match left_out {
+            Some(error) if stub.sockets.is_empty() => Err(error),
+            _ => Ok(stub),
+        }
     }
 
     /// The addresses that are served, ports as bound.
@@ -116,9 +119,11 @@ impl Stub {
         &self.addresses
     }
 
-    /// Serves until `shutdown` completes. The nameservers may change at any time; none is an empty
-    /// list, and queries then wait for the first. `ready` becomes true when a connection to a
-    /// nameserver has been opened through the link.
+    /// Serves until `shutdown` completes, and closes all sockets. The nameservers may change at any
+    /// time; none is an empty list, and queries then wait for the first. `ready` becomes true when a
+    /// connection to a nameserver has been opened through the link.
+    ///
+    /// Dropping the future ends everything too, at the runtime's next turn.
     pub async fn run(
         self,
         parent: Parent,
@@ -136,25 +141,35 @@ impl Stub {
             tasks.spawn(tcp::serve(Arc::clone(&core), listener));
         }
         tasks.spawn(Arc::clone(&core).keep_time());
-        let follower = Arc::clone(&core);
-        tasks.spawn(async move {
+        let mut upstreams = JoinSet::new();
+        let follow = async {
             loop {
                 let now = Arc::clone(&nameservers.borrow_and_update());
-                follower.set_nameservers(&now);
+                core.set_nameservers(&now, &mut upstreams);
                 if nameservers.changed().await.is_err() {
-                    return std::future::pending().await;
+                    return std::future::pending::<()>().await;
                 }
             }
-        });
+        };
         tokio::select! {
             () = shutdown => {}
+            () = follow => {}
             Some(ended) = tasks.join_next() => {
                 warn!(?ended, "a task of the stub ended; names no longer resolve");
             }
         }
         let counters = core.counters();
         info!(?counters, "stub ends");
-        core.close();
+        tasks.shutdown().await;
+        upstreams.shutdown().await;
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; a port below 1024 takes root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this system has that address",
+        _ => "",
     }
 }
 

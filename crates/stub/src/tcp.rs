@@ -1,25 +1,26 @@
 //! DNS over TCP on loopback (RFC 7766): pipelined, answered in any order.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::frame;
-use slab::Slab;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::core::{Asked, Client, Core};
 
-/// Most connections at a time. One more closes the one that has been silent longest (RFC 7766
+/// Most connections to one listening address at a time. One more closes the one that has been silent longest (RFC 7766
 /// section 6.2.3 leaves that to the server).
 pub(crate) const MAX_CONNECTIONS: usize = 256;
 
-/// A connection without a query for this long is closed (RFC 7766 section 6.2.3: a few seconds).
+/// A connection on which nothing was read or written for this long is closed (RFC 7766 section 6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Queries of one connection that wait for upstream at a time; no more are read meanwhile.
@@ -70,6 +71,8 @@ async fn connection(core: &Arc<Core>, stream: TcpStream, touch: impl Fn()) -> io
     let mut in_flight = 0;
     let mut is_reading = true;
     while is_reading || in_flight > 0 || !out.is_empty() {
+        // One read may bring a hundred queries, which tokio counts as one.
+        consume_budget().await;
         let takes_more = is_reading && in_flight < MAX_IN_FLIGHT && out.len() < MAX_UNREAD;
         tokio::select! {
             query = queries.next(), if takes_more => {
@@ -90,8 +93,10 @@ async fn connection(core: &Arc<Core>, stream: TcpStream, touch: impl Fn()) -> io
                 frame::encode(&reply, &mut out)?;
             }
             written = writer.write(&out), if !out.is_empty() => {
-                let written = written?;
-                out.drain(..written);
+                match written? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    written => drop(out.drain(..written)),
+                }
             }
             () = tokio::time::sleep(IDLE) => return Ok(()),
         }
@@ -101,30 +106,43 @@ async fn connection(core: &Arc<Core>, stream: TcpStream, touch: impl Fn()) -> io
 
 /// The open connections, and when each was last heard of.
 #[derive(Default)]
-struct Connections(Mutex<Slab<(Instant, Arc<Notify>)>>);
+struct Connections(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_id: HashMap<u64, (Instant, Arc<Notify>)>,
+    /// No id is used twice: one that was closed to make room has yet to leave.
+    next_id: u64,
+}
 
 impl Connections {
-    fn enter(&self) -> (usize, Arc<Notify>) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= MAX_CONNECTIONS
-            && let Some((id, _)) = open.iter().min_by_key(|(_, (heard, _))| *heard)
-        {
-            let (_, close) = open.remove(id);
-            close.notify_one();
+    fn enter(&self) -> (u64, Arc<Notify>) {
+        let mut open = self.lock();
+        if open.by_id.len() >= MAX_CONNECTIONS {
+            let silent = open.by_id.iter().min_by_key(|(_, (heard, _))| *heard);
+            let silent = silent.map(|(id, _)| *id);
+            if let Some((_, close)) = silent.and_then(|id| open.by_id.remove(&id)) {
+                close.notify_one();
+            }
         }
+        let id = open.next_id;
+        open.next_id += 1;
         let close = Arc::new(Notify::new());
-        (open.insert((Instant::now(), Arc::clone(&close))), close)
+        open.by_id.insert(id, (Instant::now(), Arc::clone(&close)));
+        (id, close)
     }
 
-    fn touch(&self, id: usize) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((heard, _)) = open.get_mut(id) {
+    fn touch(&self, id: u64) {
+        if let Some((heard, _)) = self.lock().by_id.get_mut(&id) {
             *heard = Instant::now();
         }
     }
 
-    fn leave(&self, id: usize) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.try_remove(id);
+    fn leave(&self, id: u64) {
+        self.lock().by_id.remove(&id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

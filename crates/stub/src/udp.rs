@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 use resolver::MAX_UDP_REPLY;
@@ -20,6 +21,9 @@ const BATCH: usize = 32;
 /// longer one is cut, and so malformed.
 const QUERY: usize = 2048;
 
+/// Rest after an error: one that lasts shall not take the processor.
+const REST: Duration = Duration::from_millis(10);
+
 pub(crate) async fn serve(core: Arc<Core>, index: usize) {
     let Some(socket) = core.socket(index) else {
         return;
@@ -34,8 +38,9 @@ pub(crate) async fn serve(core: Arc<Core>, index: usize) {
             Ok(received) => received,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {
-                // An ICMP error of an earlier reply; the socket is fine.
+                // An error of an earlier reply, or want of memory; the socket is fine.
                 tracing::debug!(%error, "recvmmsg");
+                tokio::time::sleep(REST).await;
                 continue;
             }
         };
@@ -49,6 +54,11 @@ pub(crate) async fn serve(core: Arc<Core>, index: usize) {
             });
         });
         batch.send(socket).await;
+        if received == BATCH {
+            // More is there, and `readable` is at once, for ever in a flood: tokio does not count it
+            // against the task. Upstream, timers and TCP have their turn first.
+            tokio::task::yield_now().await;
+        }
     }
 }
 

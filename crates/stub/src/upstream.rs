@@ -10,10 +10,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{Command, RequestError, Stream, frame};
+use link::{Command, Parent, RequestError, Stream, frame};
 use resolver::{Ask, Failed, Ticket};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::debug;
 use wire::{read_u16, set_id};
@@ -26,7 +27,7 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// Bytes of queries not yet written at which no more are taken.
 const MAX_UNSENT: usize = 64 * 1024;
 
-/// The relay answers every frame within 2.5 s. A connection that gives nothing for this long while
+/// The relay answers every frame within 2.5 s. A connection that gives no answer for this long while
 /// something is in flight is dead; its queries still have time for another.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -43,11 +44,7 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// Keeps a connection to `nameserver` open until the nameserver is dropped from the list.
-pub(crate) async fn keep(
-    core: Arc<Core>,
-    nameserver: SocketAddr,
-    mut asks: UnboundedReceiver<Ask>,
-) {
+pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, mut asks: Receiver<Ask>) {
     let mut rest = FIRST_REST;
     let mut held: Option<Ask> = None;
     loop {
@@ -88,20 +85,30 @@ pub(crate) async fn keep(
 
 async fn open(core: &Core, nameserver: SocketAddr) -> Result<Stream, Failed> {
     let request = core.parent().request(Command::Dns(nameserver));
-    let parent = core.parent().clone();
     let error = match timeout(OPEN, request).await {
         Ok(Ok(accepted)) => return Ok(accepted.stream),
-        Ok(Err(error)) => error,
-        Err(_) => RequestError::TimedOut {
-            parent,
-            command: Command::Dns(nameserver),
+        Ok(Err(error)) => OpenError::Request(error),
+        Err(_) => OpenError::Slow {
+            parent: core.parent().clone(),
         },
     };
     core.unreachable(nameserver, &error);
     Err(match error {
-        RequestError::Refused { .. } => Failed::Unreachable,
+        OpenError::Request(RequestError::Refused { .. }) => Failed::Unreachable,
         _ => Failed::Link,
     })
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Request(RequestError),
+    #[error(
+        "the parent at {parent} did not grant a connection within {} s; is proxify-relay stuck there?",
+        OPEN.as_secs()
+    )]
+    Slow { parent: Parent },
 }
 
 struct Connection {
@@ -111,8 +118,9 @@ struct Connection {
     in_flight: HashMap<u16, Ticket>,
     next_id: u16,
     unsent: Vec<u8>,
-    /// The last sign of life, or when the first query went out after an idle time.
+    /// When the last answer came, or a query after an idle time.
     heard: Instant,
+    /// Gave an answer to a query of ours.
     was_of_use: bool,
 }
 
@@ -135,13 +143,15 @@ impl Connection {
         &mut self,
         core: &Arc<Core>,
         first: Option<Ask>,
-        asks: &mut UnboundedReceiver<Ask>,
+        asks: &mut Receiver<Ask>,
     ) -> io::Result<()> {
         if let Some(ask) = first {
             self.put(ask)?;
         }
         let mut is_asked = true;
         while is_asked || !self.in_flight.is_empty() {
+            // One read may bring a hundred answers, which tokio counts as one.
+            consume_budget().await;
             let takes_more =
                 is_asked && self.in_flight.len() < MAX_IN_FLIGHT && self.unsent.len() < MAX_UNSENT;
             tokio::select! {
@@ -149,11 +159,11 @@ impl Connection {
                     let Some(message) = answer? else {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     };
-                    self.heard = Instant::now();
-                    self.was_of_use = true;
-                    // An id that nobody waits for is a late answer or an invented one.
+                    // A message that answers nothing of ours is no sign of life.
                     let ticket = read_u16(message, 0).and_then(|id| self.in_flight.remove(&id));
                     if let Some(ticket) = ticket {
+                        self.heard = Instant::now();
+                        self.was_of_use = true;
                         core.answer(ticket, Ok(message));
                     }
                 }
@@ -162,8 +172,10 @@ impl Connection {
                     None => is_asked = false,
                 },
                 written = self.writer.write(&self.unsent), if !self.unsent.is_empty() => {
-                    let written = written?;
-                    self.unsent.drain(..written);
+                    match written? {
+                        0 => return Err(io::ErrorKind::WriteZero.into()),
+                        written => drop(self.unsent.drain(..written)),
+                    }
                 }
                 () = sleep_until(self.heard + SILENCE), if !self.in_flight.is_empty() => {
                     return Err(io::ErrorKind::TimedOut.into());

@@ -15,6 +15,9 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
+/// Between two messages that answer nothing.
+const BABBLE: Duration = Duration::from_millis(100);
+
 /// How the relay treats its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
@@ -26,6 +29,14 @@ pub(super) enum Manner {
     IsSilent,
     /// The first connection is silent.
     IsSilentOnce,
+    /// The first connection gives only messages that answer nothing.
+    BabblesOnce,
+    /// Gives a message that answers nothing, and closes.
+    BabblesAndCloses,
+    /// Answers one query of each connection, and closes.
+    ClosesAfterEachAnswer,
+    /// Takes connections and no requests.
+    NeverReplies,
     /// Answers, and closes so many connections after a random count of bytes sent.
     CutsAtRandom {
         cuts: u32,
@@ -43,6 +54,7 @@ struct Seen {
     asked: usize,
     connections: usize,
     cuts: u32,
+    last_accepted: Option<SocketAddr>,
     last_nameserver: Option<SocketAddr>,
 }
 
@@ -75,6 +87,17 @@ impl FakeRelay {
         self.seen.lock().unwrap().asked
     }
 
+    /// Connections that were granted.
+    pub(super) fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections
+    }
+
+    /// Whom the last connection was for.
+    pub(super) fn last_accepted(&self) -> Option<SocketAddr> {
+        self.seen.lock().unwrap().last_accepted
+    }
+
+    /// Whom the last query was for.
     pub(super) fn last_nameserver(&self) -> Option<SocketAddr> {
         self.seen.lock().unwrap().last_nameserver
     }
@@ -91,12 +114,16 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
     if manner == Manner::IsAway {
         return;
     }
+    if manner == Manner::NeverReplies {
+        return std::future::pending().await;
+    }
     let Ok(Command::Dns(nameserver)) = read_request(&mut stream).await else {
         return;
     };
     let serial = {
         let mut seen = seen.lock().unwrap();
         seen.connections += 1;
+        seen.last_accepted = Some(nameserver);
         seen.connections
     };
     write_reply(&mut stream, Reply::Succeeded, nameserver)
@@ -109,6 +136,10 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
         }
         _ => None,
     };
+    if manner == Manner::BabblesAndCloses {
+        let _ = frame::write(&mut stream, &[0; 12]).await;
+        return;
+    }
     let (reader, mut writer) = tokio::io::split(stream);
     let mut queries = frame::Reader::new(reader);
     let (answers, mut answered) = mpsc::unbounded_channel::<Vec<u8>>();
@@ -126,7 +157,7 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
                 return;
             }
             sent += bytes.len();
-            if writer.write_all(&bytes).await.is_err() {
+            if writer.write_all(&bytes).await.is_err() || manner == Manner::ClosesAfterEachAnswer {
                 return;
             }
         }
@@ -143,6 +174,13 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
             match manner {
                 Manner::IsSilent => {}
                 Manner::IsSilentOnce if serial == 1 => {}
+                Manner::BabblesOnce if serial == 1 => {
+                    tokio::spawn(async move {
+                        while answers.send(vec![0; 12]).is_ok() {
+                            tokio::time::sleep(BABBLE).await;
+                        }
+                    });
+                }
                 Manner::AnswersAfter(delay) => {
                     tokio::spawn(async move {
                         tokio::time::sleep(delay).await;
