@@ -111,8 +111,13 @@ impl Failure {
         )
     }
 
+    /// Whether the nameserver is better asked last for a while.
+    pub(crate) const fn is_silence(self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Unreachable(_))
+    }
+
     /// Whether asking the same nameserver again can help: it may not have got the question.
     pub(crate) const fn is_worth_a_retry(self) -> bool {
-        matches!(self, Self::Silent(_) | Self::Unreachable(_))
+        self.is_silence() || matches!(self, Self::Link)
     }
 }

@@ -308,8 +308,8 @@ fn pack(key: &Key, kind: Kind, message: &Message<'_>, soa: Option<Soa<'_>>) -> O
     Packed::new(key, kind, counts, rotation, &tail, &ttls)
 }
 
-/// The addresses asked for, as far as they stand together. All are of one name, as every answer's
-/// are, so that exchanging the addresses alone exchanges the records.
+/// The addresses asked for, as far as they stand together. All are of one name, or, in a broken zone,
+/// of names that are one to the client, so that exchanging the addresses exchanges the records.
 fn rotation(key: &Key, message: &Message<'_>) -> Option<Rotation> {
     let size = match key.qtype() {
         rtype::A => 4,

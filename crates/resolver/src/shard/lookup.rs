@@ -75,7 +75,7 @@ impl<C> Shard<C> {
             Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
         };
         self.counters.failed_attempts += 1;
-        if failure.is_worth_a_retry() {
+        if failure.is_silence() {
             self.servers.stayed_silent(now, nameserver);
         }
         self.next_attempt(now, ticket, failure, actions);
@@ -198,10 +198,8 @@ impl<C> Shard<C> {
             actions.push(Action::Ask(ask));
         } else if let Some(lookup) = self.pending.get(slot)
             && lookup.in_flight.is_empty()
-            && lookup.retry_at.is_none()
-            && failure != Failure::Link
         {
-            if !failure.is_worth_a_retry() || now + NEXT_ROUND >= lookup.deadline {
+            if !failure.is_worth_a_retry() {
                 return self.fail(now, slot, failure, actions);
             }
             lookup.tried = Tried::default();

@@ -117,6 +117,19 @@ fn a_query_cut_anywhere_is_a_format_error() {
 }
 
 #[test]
+fn a_question_has_plain_labels_only() {
+    let labels = [
+        &[0xc0, 12][..],
+        &[0x40, 0],
+        &[&[64][..], &[b'a'; 64], &[0]].concat(),
+    ];
+    for name in labels {
+        let packet = [&bytes(|_| {})[..12], name, &[0, 1, 0, 1]].concat();
+        assert_eq!(rejected(&packet), (rcode::FORMERR, 0));
+    }
+}
+
+#[test]
 fn bytes_behind_a_query_are_a_format_error() {
     let mut packet = bytes(|_| {});
     packet.push(0);

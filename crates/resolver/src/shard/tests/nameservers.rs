@@ -136,15 +136,31 @@ fn what_an_old_nameserver_keeps_silent_about_a_new_one_is_asked_for() {
 
 #[test]
 fn nameservers_may_go_and_come_while_lookups_wait() {
-    let mut lab = Lab::new(&[FIRST]);
+    for failed in [Failed::Unreachable, Failed::Link] {
+        let mut lab = Lab::new(&[FIRST]);
+        let client = lab.query(&www());
+        let ask = lab.asked();
+        lab.set_nameservers(&[]);
+        lab.fail(&ask, failed);
+        lab.pass(secs(1));
+        assert!(lab.is_waiting(client) && lab.asks.is_empty());
+        lab.set_nameservers(&[SECOND]);
+        let ask = lab.asked();
+        lab.answer(&ask, &www_is(2, 60));
+        assert_eq!(lab.reply(client).hosts(), [2]);
+    }
+}
+
+#[test]
+fn a_nameserver_that_has_just_become_known_may_be_silent_too() {
+    let mut lab = Lab::new(&[]);
     let client = lab.query(&www());
-    let ask = lab.asked();
-    lab.set_nameservers(&[]);
-    lab.fail(&ask, Failed::Unreachable);
     lab.pass(secs(1));
-    assert!(lab.is_waiting(client) && lab.asks.is_empty());
-    lab.set_nameservers(&[SECOND]);
+    lab.set_nameservers(&[FIRST, SECOND]);
+    let _silent = lab.asked();
+    lab.pass(ms(1500));
     let ask = lab.asked();
+    assert_eq!(ask.nameserver, SECOND);
     lab.answer(&ask, &www_is(2, 60));
     assert_eq!(lab.reply(client).hosts(), [2]);
 }

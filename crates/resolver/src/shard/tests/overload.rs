@@ -4,7 +4,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::super::{MAX_LOOKUPS, MAX_WAITERS};
-use super::lab::{FIRST, Lab, Look, Query, SECOND, error, ms, query, secs, www, www_is};
+use super::lab::{FIRST, Lab, Look, Query, SECOND, THIRD, error, ms, query, secs, www, www_is};
 use crate::Failed;
 
 fn numbered(number: usize) -> Query {
@@ -77,6 +77,20 @@ fn under_overload_stale_answers_go_out_at_once_and_fresh_ones_as_ever() {
 }
 
 #[test]
+fn who_has_a_stale_answer_waits_no_longer() {
+    let mut lab = Lab::new(&[FIRST]);
+    lab.miss(&www(), &www_is(1, 60));
+    lab.pass(secs(60));
+    for _ in 0..MAX_WAITERS {
+        lab.query(&www());
+    }
+    assert_turned_away(&mut lab, &numbered(1));
+    lab.pass(ms(500));
+    let client = lab.query(&numbered(1));
+    assert!(lab.is_waiting(client));
+}
+
+#[test]
 fn late_answers_are_ignored() {
     let mut lab = Lab::new(&[FIRST]);
     let client = lab.query(&www());
@@ -95,7 +109,7 @@ fn late_answers_are_ignored() {
 
 #[test]
 fn a_result_counts_once() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
+    let mut lab = Lab::new(&[FIRST, SECOND, THIRD]);
     let client = lab.query(&www());
     let first = lab.asked();
     lab.answer(&first, &error(&first, ResponseCode::ServFail));
@@ -104,7 +118,7 @@ fn a_result_counts_once() {
         lab.answer(&first, &error(&first, ResponseCode::ServFail));
         lab.fail(&first, Failed::Unreachable);
     }
-    // The second is still awaited.
+    // The second is still awaited, and no third is asked.
     assert!(lab.is_waiting(client) && lab.asks.is_empty());
     lab.answer(&second, &www_is(1, 60));
     assert_eq!(lab.reply(client).hosts(), [1]);

@@ -27,8 +27,11 @@ fn a_denial_is_for_all_types_of_its_name() {
     // It is the chain's end that does not exist.
     let chain = nxdomain().answer(cname("www.test", 60, "b.test"));
     assert!(denial(&chain.authority(soa("test", 60, 30))).is_none());
-    let odd_soa = opaque("test", 60, rtype::SOA, b"\x02ns\0\x05admin\0too short");
-    assert!(denial(&nxdomain().authority(odd_soa)).is_none());
+    for rdata in [&b"\0\0too short"[..], b"\0\0this is more than 20 bytes"] {
+        let odd_soa = opaque("test", 60, rtype::SOA, rdata);
+        let more = opaque("test", 60, 16, b"\x0fmore than enough");
+        assert!(denial(&nxdomain().authority(odd_soa).authority(more)).is_none());
+    }
 }
 
 #[test]
