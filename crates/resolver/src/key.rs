@@ -8,15 +8,13 @@ const SUFFIX: usize = 3;
 
 /// What makes two questions the same: the name in lower case, the type, and the DO and CD bits,
 /// which change what upstream answers. The class is always IN.
-///
-/// The name stands first, so the keys of its ancestors are the tails of a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
     bytes: [u8; MAX_NAME + SUFFIX],
     len: u16,
 }
 
-/// The type in the key of a name that does not exist: that is so for all types (RFC 8020).
+/// The type in the key of a name that does not exist: that is so for all types (RFC 2308 section 5).
 const NO_TYPE: u16 = 0;
 
 impl Key {
@@ -66,16 +64,6 @@ impl Key {
         self.as_bytes()
             .last()
             .is_some_and(|flags| flags & flag != 0)
-    }
-
-    /// The keys of the names above this one, nearest first, without the root's.
-    pub(crate) fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::successors(Some(self.as_bytes()), |key| {
-            let label = usize::from(*key.first()?);
-            let parent = key.get(label + 1..)?;
-            (*parent.first()? != 0).then_some(parent)
-        })
-        .skip(1)
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct Lookup<C> {
     pub(crate) generation: u32,
     /// Attempts that the link lost.
     pub(crate) lost: u32,
+    /// Times that all nameservers have been asked again.
+    pub(crate) rounds: u32,
     /// The nameserver asked last.
     pub(crate) asked: Option<SocketAddr>,
     /// What went wrong last.
@@ -137,6 +139,7 @@ impl<C> Lookup<C> {
             tried: Tried::default(),
             generation: 0,
             lost: 0,
+            rounds: 0,
             asked: None,
             failure: None,
             scheduled: Millis::MAX,

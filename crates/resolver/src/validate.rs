@@ -36,7 +36,7 @@ pub(crate) struct Answer {
     pub(crate) packed: Packed,
     /// Seconds to be kept; 0 is for those who wait now and nobody else.
     pub(crate) lifetime: u32,
-    /// For a name that does not exist, the same said of all its types (RFC 8020).
+    /// For a name that does not exist, the same said of all its types (RFC 2308 section 5).
     pub(crate) without_type: Option<Packed>,
 }
 

@@ -21,7 +21,8 @@ use crate::{Millis, SECOND};
 /// again after 1 s.
 const ATTEMPT: Millis = 1500;
 
-/// Rest before nameservers that are silent or out of reach are all asked once more.
+/// Rest before nameservers that are silent or out of reach are all asked once more, doubled each
+/// time: a restart is outlasted, and a lookup without hope costs four packets a nameserver.
 const NEXT_ROUND: Millis = 300;
 
 /// Rest before a question that the link lost goes out again: none, then this, doubled each time ...
@@ -199,11 +200,13 @@ impl<C> Shard<C> {
         } else if let Some(lookup) = self.pending.get(slot)
             && lookup.in_flight.is_empty()
         {
-            if !failure.is_worth_a_retry() {
+            let next_round = now + (NEXT_ROUND << lookup.rounds.min(8));
+            if !failure.is_worth_a_retry() || next_round >= lookup.deadline {
                 return self.fail(now, slot, failure, actions);
             }
+            lookup.rounds += 1;
             lookup.tried = Tried::default();
-            lookup.retry_at = Some(now + NEXT_ROUND);
+            lookup.retry_at = Some(next_round);
         }
         self.pending.schedule(slot);
     }

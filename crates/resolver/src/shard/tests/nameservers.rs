@@ -61,7 +61,7 @@ fn older_denials_are_stale_too() {
     let mut lab = Lab::new(&[FIRST]);
     lab.miss(&www(), &www_is_not(300));
     lab.set_nameservers(&[SECOND]);
-    assert!(lab.is_miss(&query("below.www.test", RecordType::A)));
+    assert!(lab.is_miss(&query("www.test", RecordType::AAAA)));
     assert_eq!(lab.miss(&www(), &www_is(2, 60)).hosts(), [2]);
 }
 

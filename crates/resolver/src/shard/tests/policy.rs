@@ -85,10 +85,8 @@ fn any_is_answered_with_hinfo() {
 fn any_of_a_name_known_not_to_exist_says_so() {
     let mut lab = Lab::new(&[FIRST]);
     lab.miss(&www(), &www_is_not(60));
-    for name in ["www.test", "below.www.test"] {
-        let reply = lab.hit(&query(name, RecordType::ANY));
-        assert_denied(&reply, ResponseCode::NXDomain);
-    }
+    let reply = lab.hit(&query("www.test", RecordType::ANY));
+    assert_denied(&reply, ResponseCode::NXDomain);
     lab.pass(secs(60));
     let reply = lab.hit(&query("www.test", RecordType::ANY));
     assert_eq!(reply.rcode(), ResponseCode::NoError);
