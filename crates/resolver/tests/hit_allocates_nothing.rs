@@ -99,7 +99,7 @@ fn a_hit_allocates_nothing() {
         query("WWW.TEST.", RecordType::A, false),
         // Known from another type's answer, and from that of a name above.
         query("gone.test.", RecordType::AAAA, true),
-        query("below.gone.test.", RecordType::A, true),
+        query("gone.test.", RecordType::MX, true),
     ];
     for packet in hits {
         for transport in [Transport::Udp, Transport::Tcp] {
