@@ -97,7 +97,7 @@ fn a_hit_allocates_nothing() {
     let hits = [
         query("www.test.", RecordType::A, true),
         query("WWW.TEST.", RecordType::A, false),
-        // Known from another type's answer, and from that of a name above.
+        // Known from the answer for another type.
         query("gone.test.", RecordType::AAAA, true),
         query("gone.test.", RecordType::MX, true),
     ];
