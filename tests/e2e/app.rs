@@ -154,3 +154,23 @@ fn a_foreign_listener_on_port_53_is_named() {
     assert!(ran.stderr().contains("python3"), "{ran}");
     assert_ne!(ran.lines(), ["0"], "{ran}");
 }
+
+/// Some enclaves' kernels have IPv6 off: the stub then serves IPv4 alone, and says so.
+#[test]
+fn without_ipv6_the_stub_serves_ipv4_alone() {
+    let ran = sandbox!()
+        .options(&["--no-proxify"])
+        .env("PROXIFY_LOG", "info")
+        .run(&format!(
+            "{PROXIFY}
+             for interface in all lo; do
+                 echo 1 > /proc/sys/net/ipv6/conf/$interface/disable_ipv6
+             done
+             $PROXIFY -- sh -c 'dig +short ec2.us-east-1.amazonaws.com | sort; dig +time=1 +tries=1 @::1 . >/dev/null || echo no IPv6'"
+        ));
+    ran.assert_prints(&["10.0.1.17", "10.0.2.17", "no IPv6"]);
+    assert!(
+        ran.stderr().contains("not served: this system has no IPv6"),
+        "{ran}"
+    );
+}
