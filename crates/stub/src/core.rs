@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::upstream;
+use crate::upstream::{self, Carrier};
 
 /// How a client that waits is found again.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ struct Upstreams {
     open: usize,
     /// Whether the last word to the log was that the link is down.
     is_down: bool,
+    /// What the last word to the log was about how queries travel.
+    carrier: Option<Carrier>,
 }
 
 /// Queries that wait for one nameserver's connection: as many as lookups can be under way.
@@ -201,9 +203,12 @@ impl Core {
     }
 
     /// Notes that a connection to a nameserver is open.
-    pub(crate) fn opened(self: &Arc<Self>) {
+    pub(crate) fn opened(self: &Arc<Self>, carrier: Carrier) {
         {
             let mut upstreams = self.upstreams();
+            if upstreams.carrier.replace(carrier) != Some(carrier) {
+                self.tell(carrier);
+            }
             upstreams.open += 1;
             if upstreams.open > 1 {
                 return;
@@ -219,6 +224,19 @@ impl Core {
         let State { shard, actions, .. } = &mut *state;
         shard.link_is_up(now(), actions);
         self.finish(state);
+    }
+
+    fn tell(&self, carrier: Carrier) {
+        let parent = &self.parent;
+        match carrier {
+            Carrier::Relay => info!(%parent, "a relay: DNS goes to the nameservers by UDP"),
+            Carrier::PlainTcp => warn!(
+                %parent,
+                "an old parent without a relay for DNS: it goes over TCP, and several packets a \
+                 lookup count against AmazonDNS's quota of 1024 packets a second; proxify-relay \
+                 there makes it one"
+            ),
+        }
     }
 
     /// Notes that a connection has ended; the next may be open within milliseconds.

@@ -20,6 +20,7 @@ use self::relay::{FakeRelay, Manner};
 use crate::{BindError, Config, Stub};
 
 mod link_lost;
+mod old_parent;
 mod relay;
 mod tcp;
 

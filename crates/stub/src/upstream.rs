@@ -1,7 +1,12 @@
 //! Queries to one nameserver: one lasting connection through the link, DNS messages in the framing
 //! of RFC 7766, pipelined, answered in any order.
 //!
-//! Nothing here decides: what a connection loses is reported as lost, and the core asks again.
+//! Our relay carries them on by UDP and answers each. An old parent only connects us to the
+//! nameserver, which may close whenever it likes (RFC 7766 §6.2.3), often after one answer or an idle
+//! time, and then owes answers: those questions are asked again on the next connection, which is
+//! opened when there is something to ask.
+//!
+//! Nothing else is decided here: what the link loses is reported as lost, and the core asks again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,16 +15,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{Command, Parent, RequestError, Stream, frame};
-use resolver::{Ask, Failed, Ticket};
+use link::{Stream, frame};
+use resolver::{Ask, Failed};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use wire::{read_u16, set_id};
 
+use self::open::{look_for_relay, open};
+use self::queue::{Queue, Waiting};
 use crate::core::Core;
+
+mod open;
+mod queue;
+
+pub(crate) use self::open::Carrier;
 
 /// Queries in flight on one connection: what the relay takes.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -29,12 +41,13 @@ const MAX_UNSENT: usize = 64 * 1024;
 
 /// The relay answers every frame within 2.5 s. A connection that gives no answer for this long while
 /// something is in flight is dead; its queries still have time for another.
-const SILENCE: Duration = Duration::from_secs(3);
+const RELAY_SILENCE: Duration = Duration::from_secs(3);
 
-/// How long opening a connection may take: a lookup ends after 4 s.
-const OPEN: Duration = Duration::from_secs(2);
+/// The same over plain TCP, where a nameserver that answers in order may be stuck at one question:
+/// half the life of a lookup, so that those behind it have the other half.
+const TCP_SILENCE: Duration = Duration::from_secs(2);
 
-/// Rest after a connection could not be opened, even for a query that wants it.
+/// Rest after a connection could not be opened or was of no use, even for a query that wants it.
 const SHORTEST_REST: Duration = Duration::from_millis(10);
 
 /// Rest before a connection is tried again that no query wants yet, doubled each time ...
@@ -43,167 +56,251 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 /// ... up to this: names work again soon after the relay does.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// Keeps a connection to `nameserver` open until the nameserver is dropped from the list.
-pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, mut asks: Receiver<Ask>) {
+/// Keeps a connection to `nameserver` until the nameserver is dropped from the list.
+pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver<Ask>) {
+    let mut queue = Queue::new(asks);
     let mut rest = FIRST_REST;
-    let mut held: Option<Ask> = None;
+    let mut window = MAX_IN_FLIGHT;
+    let mut relay = None;
+    // What the core counts as open: over plain TCP that lasts while the nameserver's own closing
+    // is all that ends connections.
+    let mut up = None;
     loop {
-        match open(&core, nameserver).await {
-            Ok(stream) => {
-                core.opened();
-                let mut connection = Connection::new(stream);
-                let ended = connection.carry(&core, held.take(), &mut asks).await;
-                core.closed();
-                connection.lose_all(&core);
-                let Err(error) = ended else {
-                    return;
-                };
-                debug!(%nameserver, %error, "connection lost");
-                // One that was of use is opened again at once.
-                if connection.was_of_use {
+        let opened = match relay.take() {
+            Some(stream) => Ok((stream, Carrier::Relay)),
+            None => open(core.parent(), nameserver).await,
+        };
+        match opened {
+            Ok((stream, carrier)) => {
+                if up != Some(carrier) {
+                    if up.replace(carrier).is_some() {
+                        core.closed();
+                    }
+                    core.opened(carrier);
+                }
+                let mut connection = Connection::new(stream, carrier, window);
+                let ended = connection.carry(&core, nameserver, &mut queue).await;
+                if carrier == Carrier::Relay || matches!(ended, Ok(Ended::Dropped)) {
+                    up = None;
+                    core.closed();
+                }
+                match ended {
+                    Ok(Ended::Dropped) => return,
+                    Ok(Ended::RelayFound(stream)) => {
+                        queue.put_back(connection.left());
+                        relay = Some(stream);
+                        continue;
+                    }
+                    Err(error) => {
+                        debug!(%nameserver, %error, "connection lost");
+                        if carrier == Carrier::PlainTcp {
+                            connection.ask_again(&core, &mut queue, &error);
+                            window = connection.window;
+                        } else {
+                            connection.lose_all(&core);
+                        }
+                    }
+                }
+                // One that was of use is opened again at once, or when it is of use again.
+                let was_of_use = connection.answered > 0;
+                if was_of_use || carrier == Carrier::PlainTcp {
                     rest = FIRST_REST;
+                    if !was_of_use {
+                        sleep(SHORTEST_REST).await;
+                    }
+                    if carrier == Carrier::PlainTcp && !queue.wait().await {
+                        core.closed();
+                        return;
+                    }
                     continue;
                 }
             }
-            Err(failed) => {
-                let queued = std::iter::from_fn(|| asks.try_recv().ok());
-                for ask in held.take().into_iter().chain(queued) {
-                    core.answer(ask.ticket, Err(failed));
+            Err(error) => {
+                if up.take().is_some() {
+                    core.closed();
+                }
+                core.unreachable(nameserver, &error);
+                while let Some(ask) = queue.take() {
+                    core.answer(ask.ticket, Err(error.as_failed()));
                 }
             }
         }
         sleep(SHORTEST_REST).await;
         tokio::select! {
             () = sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
-            ask = asks.recv() => match ask {
-                Some(ask) => held = Some(ask),
-                None => return,
+            is_asked = queue.wait() => if !is_asked {
+                return;
             },
         }
     }
 }
 
-async fn open(core: &Core, nameserver: SocketAddr) -> Result<Stream, Failed> {
-    let request = core.parent().request(Command::Dns(nameserver));
-    let error = match timeout(OPEN, request).await {
-        Ok(Ok(accepted)) => return Ok(accepted.stream),
-        Ok(Err(error)) => OpenError::Request(error),
-        Err(_) => OpenError::Slow {
-            parent: core.parent().clone(),
-        },
-    };
-    core.unreachable(nameserver, &error);
-    Err(match error {
-        OpenError::Request(RequestError::Refused { .. }) => Failed::Unreachable,
-        _ => Failed::Link,
-    })
-}
-
-/// Why a connection could not be opened.
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error(transparent)]
-    Request(RequestError),
-    #[error(
-        "the parent at {parent} did not grant a connection within {} s; is proxify-relay stuck there?",
-        OPEN.as_secs()
-    )]
-    Slow { parent: Parent },
+/// How a connection ended that was not lost.
+enum Ended {
+    /// The nameserver was dropped and nothing is in flight.
+    Dropped,
+    /// The parent has a relay now, with a connection to the nameserver.
+    RelayFound(Stream),
 }
 
 struct Connection {
     answers: frame::Reader<tokio::io::ReadHalf<Stream>>,
     writer: tokio::io::WriteHalf<Stream>,
-    /// Whose answer each id in flight will be.
-    in_flight: HashMap<u16, Ticket>,
+    carrier: Carrier,
+    in_flight: HashMap<u16, Waiting>,
+    /// Most that may be in flight. Over plain TCP it follows what the nameserver answers before it
+    /// closes, since what is sent beyond that is sent twice.
+    window: usize,
     next_id: u16,
     unsent: Vec<u8>,
+    /// Why no more can be written. Answers may still be there to be read.
+    broken: Option<io::Error>,
     /// When the last answer came, or a query after an idle time.
     heard: Instant,
-    /// Gave an answer to a query of ours.
-    was_of_use: bool,
+    /// Answers to queries of ours.
+    answered: usize,
 }
 
 impl Connection {
-    fn new(stream: Stream) -> Self {
+    fn new(stream: Stream, carrier: Carrier, window: usize) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         Self {
             answers: frame::Reader::new(reader),
             writer,
+            carrier,
             in_flight: HashMap::new(),
+            window: match carrier {
+                Carrier::Relay => MAX_IN_FLIGHT,
+                Carrier::PlainTcp => window,
+            },
             next_id: 0,
             unsent: Vec::new(),
+            broken: None,
             heard: Instant::now(),
-            was_of_use: false,
+            answered: 0,
         }
     }
 
-    /// Carries queries and answers; `Ok` when the nameserver was dropped and nothing is in flight.
+    /// Carries queries and answers until there is reason to stop.
     async fn carry(
         &mut self,
         core: &Arc<Core>,
-        first: Option<Ask>,
-        asks: &mut Receiver<Ask>,
-    ) -> io::Result<()> {
-        if let Some(ask) = first {
-            self.put(ask)?;
-        }
-        let mut is_asked = true;
-        while is_asked || !self.in_flight.is_empty() {
+        nameserver: SocketAddr,
+        queue: &mut Queue,
+    ) -> io::Result<Ended> {
+        let silence = match self.carrier {
+            Carrier::Relay => RELAY_SILENCE,
+            Carrier::PlainTcp => TCP_SILENCE,
+        };
+        let relay = look_for_relay(core.parent(), nameserver, self.carrier);
+        tokio::pin!(relay);
+        while !queue.is_dropped() || !self.in_flight.is_empty() {
             // One read may bring a hundred answers, which tokio counts as one.
             consume_budget().await;
-            let takes_more =
-                is_asked && self.in_flight.len() < MAX_IN_FLIGHT && self.unsent.len() < MAX_UNSENT;
+            self.put_what_fits(queue)?;
             tokio::select! {
                 answer = self.answers.next() => {
                     let Some(message) = answer? else {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     };
                     // A message that answers nothing of ours is no sign of life.
-                    let ticket = read_u16(message, 0).and_then(|id| self.in_flight.remove(&id));
-                    if let Some(ticket) = ticket {
+                    let asked = read_u16(message, 0).and_then(|id| self.in_flight.remove(&id));
+                    if let Some(Waiting { ask, .. }) = asked {
                         self.heard = Instant::now();
-                        self.was_of_use = true;
-                        core.answer(ticket, Ok(message));
+                        self.answered += 1;
+                        if self.answered >= 2 * self.window {
+                            self.window = (2 * self.window).min(MAX_IN_FLIGHT);
+                        }
+                        core.answer(ask.ticket, Ok(message));
                     }
                 }
-                ask = asks.recv(), if takes_more => match ask {
-                    Some(ask) => self.put(ask)?,
-                    None => is_asked = false,
-                },
+                () = queue.fill(), if queue.takes_more() => {}
                 written = self.writer.write(&self.unsent), if !self.unsent.is_empty() => {
-                    match written? {
-                        0 => return Err(io::ErrorKind::WriteZero.into()),
-                        written => drop(self.unsent.drain(..written)),
+                    match written {
+                        Ok(written) if written > 0 => drop(self.unsent.drain(..written)),
+                        written => {
+                            let none = || io::ErrorKind::WriteZero.into();
+                            self.broken = Some(written.err().unwrap_or_else(none));
+                            self.unsent.clear();
+                        }
                     }
                 }
-                () = sleep_until(self.heard + SILENCE), if !self.in_flight.is_empty() => {
+                () = sleep_until(self.heard + silence), if !self.in_flight.is_empty() => {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
+                stream = &mut relay => return Ok(Ended::RelayFound(stream)),
             }
+        }
+        Ok(Ended::Dropped)
+    }
+
+    fn put_what_fits(&mut self, queue: &mut Queue) -> io::Result<()> {
+        if self.carrier == Carrier::PlainTcp && self.in_flight.len() >= self.window {
+            // A nameserver may leave questions unanswered, and nobody waits for those any more.
+            self.in_flight.retain(|_, waiting| !waiting.is_over());
+        }
+        if self.in_flight.is_empty()
+            && let Some(error) = self.broken.take()
+        {
+            return Err(error);
+        }
+        while self.broken.is_none()
+            && self.in_flight.len() < self.window
+            && self.unsent.len() < MAX_UNSENT
+            && let Some(waiting) = queue.next()
+        {
+            self.put(waiting)?;
         }
         Ok(())
     }
 
-    fn put(&mut self, mut ask: Ask) -> io::Result<()> {
+    fn put(&mut self, mut waiting: Waiting) -> io::Result<()> {
         if self.in_flight.is_empty() {
             self.heard = Instant::now();
         }
         // Fewer ids are in flight than there are, so a free one is found.
-        loop {
+        let free = loop {
             self.next_id = self.next_id.wrapping_add(1);
             if let Entry::Vacant(free) = self.in_flight.entry(self.next_id) {
-                free.insert(ask.ticket);
-                break;
+                break free;
+            }
+        };
+        set_id(&mut waiting.ask.message, self.next_id);
+        let encoded = frame::encode(&waiting.ask.message, &mut self.unsent);
+        free.insert(waiting);
+        encoded
+    }
+
+    /// What is in flight, oldest first.
+    fn left(&mut self) -> Vec<Waiting> {
+        let newest = self.next_id;
+        let mut left: Vec<_> = self.in_flight.drain().collect();
+        left.sort_by_key(|(id, _)| std::cmp::Reverse(newest.wrapping_sub(*id)));
+        left.into_iter().map(|(_, waiting)| waiting).collect()
+    }
+
+    /// Queues again what a nameserver owes that closed, or fell silent.
+    fn ask_again(&mut self, core: &Arc<Core>, queue: &mut Queue, why: &io::Error) {
+        let mut left = self.left();
+        if why.kind() == io::ErrorKind::TimedOut {
+            // The oldest may be what it is stuck at: the others go first.
+            let others = left.len().min(1);
+            left.rotate_left(others);
+        } else if !left.is_empty() {
+            self.window = self.window.min(self.answered).max(1);
+            // Asked alone and closed on: it is this question, or this nameserver.
+            if self.answered == 0 && left.len() == 1 {
+                for waiting in left.drain(..) {
+                    core.answer(waiting.ask.ticket, Err(Failed::Unreachable));
+                }
             }
         }
-        set_id(&mut ask.message, self.next_id);
-        frame::encode(&ask.message, &mut self.unsent)
+        queue.put_back(left);
     }
 
     fn lose_all(&mut self, core: &Arc<Core>) {
-        for (_, ticket) in self.in_flight.drain() {
-            core.answer(ticket, Err(Failed::Link));
+        for (_, waiting) in self.in_flight.drain() {
+            core.answer(waiting.ask.ticket, Err(Failed::Link));
         }
     }
 }

@@ -197,7 +197,7 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
     }
 }
 
-fn answer(query: &[u8]) -> Vec<u8> {
+pub(super) fn answer(query: &[u8]) -> Vec<u8> {
     let query = Message::from_vec(query).unwrap();
     let mut answer = Message::new(query.id, MessageType::Response, OpCode::Query);
     let question = query.queries[0].clone();
