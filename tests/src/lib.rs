@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod old_parent;
+
 /// An enclave, a parent and a VPC, to be made for one script.
 #[derive(Debug)]
 pub struct Sandbox {

@@ -207,7 +207,7 @@ async fn a_parent_swapped_for_a_new_one_and_back_loses_no_lookup() {
 async fn a_relay_is_found_while_a_connection_over_tcp_lasts() {
     let lab = Lab::with(Nameserver::Answers);
     assert_right(&lab.ask("a.example.com.").await);
-    lab.parent.from_now_on(Manner::New(Duration::ZERO));
+    lab.parent.becomes(Manner::New(Duration::ZERO));
     let found = async {
         while !lab.parent.seen().last_over_dns {
             let number = lab.parent.seen().asked;

@@ -102,13 +102,13 @@ impl OldParent {
     }
 
     /// New connections are treated so; what is open stays.
-    pub(super) fn from_now_on(&self, manner: Manner) {
+    pub(super) fn becomes(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
 
     /// The process ends, and with it its connections, and another takes its place.
     pub(super) fn is_replaced_by(&self, manner: Manner) {
-        self.from_now_on(manner);
+        self.becomes(manner);
         self.cut.send_replace(());
     }
 }
