@@ -101,17 +101,22 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                         }
                     }
                 }
-                // One that was of use is opened again at once, or when it is of use again.
                 let was_of_use = connection.answered > 0;
-                if was_of_use || carrier == Carrier::PlainTcp {
+                if carrier == Carrier::PlainTcp {
                     rest = FIRST_REST;
                     if !was_of_use {
                         sleep(SHORTEST_REST).await;
                     }
-                    if carrier == Carrier::PlainTcp && !queue.wait().await {
+                    // A nameserver that closes is not dialled again for nothing.
+                    if !queue.wait().await {
                         core.closed();
                         return;
                     }
+                    continue;
+                }
+                // One that was of use is opened again at once.
+                if was_of_use {
+                    rest = FIRST_REST;
                     continue;
                 }
             }
