@@ -102,6 +102,8 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                     }
                 }
                 let was_of_use = connection.answered > 0;
+                // Closed on both sides now, not when there is something to ask.
+                drop(connection);
                 if carrier == Carrier::PlainTcp {
                     rest = FIRST_REST;
                     if !was_of_use {
