@@ -151,8 +151,9 @@ struct Options {
     /// The relay's port.
     #[arg(long, global = true, value_name = "PORT", default_value = "8888")]
     port: u32,
-    /// Who answers behind the relay: auto, parent, or a list of cidr:CIDR (the VPC's base + 2),
-    /// IP and IP:PORT.
+    /// Who answers behind the relay: auto (the first that is known of the others), parent (whom the
+    /// parent asks), imds (base + 2 of the parent's VPC), or a list of amazon (AmazonDNS at
+    /// 169.254.169.253 and fd00:ec2::253), cidr:CIDR (the VPC's base + 2), IP and IP:PORT.
     #[arg(long, global = true, value_name = "LIST", default_value = "auto")]
     nameservers: Nameservers,
     /// Where to answer DNS, on loopback.

@@ -57,6 +57,23 @@ pub(crate) fn render(stub: IpAddr, found: Option<&Found>) -> String {
     text
 }
 
+/// The text of the image's own file at `path`, if it has one: called before [`Written::write`]. Where
+/// a proxify was killed, it is the text that was kept.
+pub(crate) fn original(path: &Path) -> Vec<u8> {
+    let place = Place::new(path);
+    let file = match place.is_ours() {
+        true => &place.kept,
+        false => &place.path,
+    };
+    match vpc::read_resolv_conf(file) {
+        Ok(text) => text,
+        Err(error) => {
+            debug!(?file, %error, "the image has no resolv.conf to read");
+            Vec::new()
+        }
+    }
+}
+
 impl Written {
     /// Puts `text` at `path`, and keeps what was there.
     ///

@@ -31,6 +31,9 @@ const PORT_HANDOVER: Duration = Duration::from_millis(500);
 /// Between two attempts to bind within [`PORT_HANDOVER`].
 const BIND_EVERY: Duration = Duration::from_millis(10);
 
+/// The resolv.conf of every libc.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// The running service.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -172,6 +175,14 @@ impl Work {
         result
     }
 
+    /// Where the image's own resolv.conf stands, which libc would read without us.
+    fn image_resolv_conf(&self) -> &Path {
+        match &self.resolv_conf {
+            Some(file) => &file.path,
+            None => Path::new(RESOLV_CONF),
+        }
+    }
+
     /// Serves names until told to stop. The lock is given up last.
     async fn serve(
         self,
@@ -187,9 +198,14 @@ impl Work {
         let (connected_sender, mut connected) = watch::channel(false);
         let (stub_stop, stub_stopped) = oneshot::channel::<()>();
         let until_stopped = async { stub_stopped.await.unwrap_or_default() };
+        let files = vpc::Files {
+            override_file: vpc::OVERRIDE_FILE.into(),
+            image: resolv_conf::original(self.image_resolv_conf()),
+        };
         let discovery = Aborted(tokio::spawn(vpc::discover(
-            self.nameservers,
+            self.nameservers.clone(),
             self.parent.clone(),
+            files,
             found_sender,
         )));
         let mut stub = tokio::spawn(stub.run(

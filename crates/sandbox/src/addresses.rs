@@ -1,7 +1,8 @@
 //! Who has which address in the VPC. AmazonDNS stands at the VPC's base + 2, its router at base + 1
 //! (Amazon VPC User Guide, "Amazon DNS server" and "Subnet sizing").
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -14,6 +15,12 @@ const SHORTEST_PREFIX: u8 = 8;
 
 /// AmazonDNS's second address, the same in every VPC (VPC User Guide, "Amazon DNS server").
 pub(crate) const AMAZON_DNS_LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+
+/// AmazonDNS's IPv6 address, the same in every VPC.
+pub(crate) const AMAZON_DNS_IPV6: Ipv6Addr = Ipv6Addr::new(0xFD00, 0xEC2, 0, 0, 0, 0, 0, 0x253);
+
+/// The parent instance's IPv6 address, on the link of [`AMAZON_DNS_IPV6`].
+pub(crate) const PARENT_IPV6: Ipv6Addr = Ipv6Addr::new(0xFD00, 0xEC2, 0, 0, 0, 0, 0, 0x10);
 
 /// A VPC's primary IPv4 block, such as 10.0.0.0/16, known to hold all of the sandbox's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,12 @@ impl VpcCidr {
     pub(crate) fn at(self, subnet: u8, host: u8) -> Ipv4Addr {
         debug_assert!(subnet <= 3, "a /{LONGEST_PREFIX} has four blocks of 256");
         Ipv4Addr::from_bits(self.0.addr().to_bits() + u32::from(subnet) * 256 + u32::from(host))
+    }
+}
+
+impl fmt::Display for VpcCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

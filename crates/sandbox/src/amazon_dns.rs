@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
@@ -37,24 +38,31 @@ const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Answers a TCP connection may have in its queue.
 const TCP_ANSWERS: usize = 64;
 
-/// The server's answering half: hickory-server reads and writes the packets.
+/// The server's answering half at one address: hickory-server reads and writes the packets.
 pub(crate) struct AmazonDns {
-    zone: Zone,
+    zone: Arc<Zone>,
     queries: File,
+    address: IpAddr,
 }
 
 /// Binds UDP and TCP at each address and serves there.
 pub(crate) async fn serve(
     zone: Zone,
-    addresses: &[Ipv4Addr],
-) -> Result<Server<AmazonDns>, ServeError> {
-    let queries = File::options()
-        .append(true)
-        .open(run_dir::QUERIES)
-        .map_err(ServeError::Queries)?;
-    let mut server = Server::new(AmazonDns { zone, queries });
-    for address in addresses {
-        let address = SocketAddr::from((*address, PORT));
+    addresses: &[IpAddr],
+) -> Result<Vec<Server<AmazonDns>>, ServeError> {
+    let zone = Arc::new(zone);
+    let mut servers = Vec::new();
+    for &address in addresses {
+        let queries = File::options()
+            .append(true)
+            .open(run_dir::QUERIES)
+            .map_err(ServeError::Queries)?;
+        let mut server = Server::new(AmazonDns {
+            zone: Arc::clone(&zone),
+            queries,
+            address,
+        });
+        let address = SocketAddr::from((address, PORT));
         let bind = |error| ServeError::Bind { address, error };
         server.register_socket(UdpSocket::bind(address).await.map_err(bind)?);
         server.register_listener(
@@ -62,8 +70,9 @@ pub(crate) async fn serve(
             TCP_IDLE,
             TCP_ANSWERS,
         );
+        servers.push(server);
     }
-    Ok(server)
+    Ok(servers)
 }
 
 /// Why the resolver cannot serve.
@@ -86,6 +95,9 @@ impl RequestHandler for AmazonDns {
         handle: R,
     ) -> ResponseInfo {
         self.log(request);
+        if is_away(&self.address.to_string()) {
+            return failure(request);
+        }
         let answer = self.answer(request);
         match reply(request, &answer, handle).await {
             Ok(info) => info,
@@ -119,7 +131,7 @@ impl AmazonDns {
         };
         match (question.query_class(), question.query_type()) {
             (DNSClass::IN, RecordType::AXFR | RecordType::IXFR) => refuse(ResponseCode::Refused),
-            (DNSClass::IN, wanted) => self.zone.answer(question.name(), wanted, &endpoint_is_away),
+            (DNSClass::IN, wanted) => self.zone.answer(question.name(), wanted, &is_away),
             _ => refuse(ResponseCode::Refused),
         }
     }
@@ -143,8 +155,8 @@ impl AmazonDns {
     }
 }
 
-/// Looked at for each query, so that an endpoint can come and go while the sandbox runs.
-fn endpoint_is_away(service: &str) -> bool {
+/// Looked at for each query, so that an endpoint or an address of ours can come and go while the sandbox runs.
+fn is_away(service: &str) -> bool {
     Path::new(run_dir::WITHOUT).join(service).exists()
 }
 

@@ -104,7 +104,10 @@ proxify and the relay take options as PROXIFY_… and PROXIFY_RELAY_… variable
 In the sandbox:
   $SANDBOX                  this program; proxify and proxify-relay stand beside it
   /run/sandbox/queries      `udp ec2.us-east-1.amazonaws.com. A` for each DNS packet
-  /run/sandbox/without/ec2  while this file exists, ec2 has no endpoint
+  /run/sandbox/without/ec2  while this file exists, ec2 has no endpoint; named 169.254.169.253,
+                            10.0.0.2 or fd00:ec2::253, AmazonDNS does not answer there
+  /run/sandbox/imds/FAULT   while this file exists, IMDS has the fault: off hang 401 403 404 redirect
+                            html huge nul garbage small
   /run/sandbox/relay.pid    the relay's process id
 
 Names (addresses in 10.0.0.0/16):

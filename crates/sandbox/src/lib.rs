@@ -4,14 +4,14 @@
 //! ```text
 //! enclave                         parent instance                       VPC
 //! net: lo only                    net: eth0 10.0.0.10/16 ───── veth ─── net: vpc0 10.0.0.1, 10.0.0.2 (AmazonDNS)
-//! CMD under proxify ── unix socket ── proxify-relay                          lo   every service's address
+//! CMD under proxify ── unix socket ── proxify-relay                          lo   every service's address, IMDS
 //! ```
 //!
 //! | process | namespaces | is |
 //! |---|---|---|
 //! | `sandbox` | makes those of the parent | signals in, exit status out |
 //! | `sandbox-init` | the parent's; PID 1 of all | supervisor; `proxify-relay` is its child |
-//! | `sandbox-vpc` | its own network | the zone's server |
+//! | `sandbox-vpc` | its own network | the zone's server, and IMDS |
 //! | `proxify` | its own network and mounts | the enclave's program, CMD its child |
 //!
 //! All are this one binary under other names. One user namespace (unless the caller is root) and one PID namespace
@@ -24,6 +24,8 @@
 //! |---|---|
 //! | `queries` | a line for each DNS packet that AmazonDNS received: `udp ec2.us-east-1.amazonaws.com. A` |
 //! | `without/SERVICE` | while it exists, the service has no endpoint |
+//! | `without/ADDRESS` | while it exists, AmazonDNS does not answer there: 10.0.0.2, 169.254.169.253 or fd00:ec2::253 |
+//! | `imds/FAULT` | while it exists, IMDS has the fault: `off`, `hang`, `401`, `403`, `404`, `redirect`, `html`, `huge`, `nul`, `garbage` or `small` (the VPC's block) |
 //! | `relay.pid`, `vpc.pid` | process ids |
 //! | `link_8888` | the link |
 //! | `bin/sandbox`, `bin/proxify`, `bin/proxify-relay` | the programs; `$SANDBOX` is the first |
@@ -62,6 +64,7 @@ mod enclave;
 mod endpoints;
 mod handover;
 mod host;
+mod imds;
 mod init;
 mod mounts;
 mod namespaces;

@@ -21,8 +21,11 @@ pub(crate) const LINK: &str = "/run/sandbox/link";
 /// One line for each DNS packet that AmazonDNS received.
 pub(crate) const QUERIES: &str = "/run/sandbox/queries";
 
-/// A file here named after a service takes its endpoint away.
+/// A file here named after a service takes its endpoint away; after an address of AmazonDNS, its answers there.
 pub(crate) const WITHOUT: &str = "/run/sandbox/without";
+
+/// A file here named after a fault gives it to IMDS.
+pub(crate) const IMDS: &str = "/run/sandbox/imds";
 
 /// Process id of the relay; the file exists while it runs.
 pub(crate) const RELAY_PID: &str = "/run/sandbox/relay.pid";
@@ -45,7 +48,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
 pub(crate) fn populate(without: &[&str]) -> Result<(), RunDirError> {
     let create = |path: &Path| fs::create_dir(path).map_err(|error| RunDirError::new(path, error));
     let write = |path: &Path| fs::write(path, "").map_err(|error| RunDirError::new(path, error));
-    for directory in [PATH, WITHOUT, BIN] {
+    for directory in [PATH, WITHOUT, IMDS, BIN] {
         create(Path::new(directory))?;
     }
     write(Path::new(QUERIES))?;

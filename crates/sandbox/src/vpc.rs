@@ -1,18 +1,21 @@
-//! The VPC: a network namespace with its router, AmazonDNS and every address of an endpoint or public service.
+//! The VPC: a network namespace with its router, AmazonDNS, IMDS and every address of an endpoint or public service.
 
 mod network;
 
 use std::ffi::OsString;
 use std::future;
 use std::io;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
+use tokio::task::JoinSet;
+
 use self::network::NetworkError;
-use crate::addresses::AMAZON_DNS_LINK_LOCAL;
+use crate::addresses::{AMAZON_DNS_IPV6, AMAZON_DNS_LINK_LOCAL};
 use crate::amazon_dns::{self, ServeError};
 use crate::cli::{Options, Resolver};
 use crate::zone::{Zone, ZoneError};
-use crate::{UNAVAILABLE, complain, handover, options};
+use crate::{UNAVAILABLE, complain, handover, imds, options};
 
 /// The role's whole program: it ends with the sandbox.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -39,20 +42,24 @@ async fn run(options: &Options) -> Result<(), VpcError> {
         Some(file) => Zone::read(file)?,
         None => Zone::builtin(options.vpc_cidr)?,
     };
-    network::make(options.vpc_cidr, zone.addresses()).await?;
-    let mut server = match options.resolver {
-        Resolver::Builtin => {
-            let addresses = [options.vpc_cidr.amazon_dns(), AMAZON_DNS_LINK_LOCAL];
-            Some(amazon_dns::serve(zone, &addresses).await?)
+    let has_ipv6 = network::make(options.vpc_cidr, zone.addresses()).await?;
+    imds::start(options.vpc_cidr)
+        .await
+        .map_err(VpcError::Imds)?;
+    let mut servers = JoinSet::new();
+    if options.resolver == Resolver::Builtin {
+        let mut addresses: Vec<IpAddr> = vec![
+            options.vpc_cidr.amazon_dns().into(),
+            AMAZON_DNS_LINK_LOCAL.into(),
+        ];
+        addresses.extend(has_ipv6.then_some(IpAddr::from(AMAZON_DNS_IPV6)));
+        for mut server in amazon_dns::serve(zone, &addresses).await? {
+            servers.spawn(async move { server.block_until_done().await });
         }
-        Resolver::None => None,
-    };
+    }
     handover::ready(ready).map_err(VpcError::Handover)?;
-    match &mut server {
-        Some(server) => server
-            .block_until_done()
-            .await
-            .map_err(|error| VpcError::Server(error.to_string())),
+    match servers.join_next().await {
+        Some(ended) => Err(VpcError::Server(format!("{ended:?}"))),
         None => future::pending().await,
     }
 }
@@ -70,6 +77,8 @@ pub(crate) enum VpcError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("cannot bind IMDS's address: {0}")]
+    Imds(io::Error),
     #[error("the VPC's resolver ended: {0}")]
     Server(String),
 }

@@ -1,17 +1,17 @@
-//! The chain of sources: each is asked in its turn, and the first that has nameservers is followed.
-//!
-//! What is not known yet stays `None`, and what was known once stays in effect while its source is
-//! away: an enclave whose parent restarts its relay keeps asking the nameservers that it had.
+//! What is asked for nameservers, in which order, and who follows it: [`discover()`].
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use link::Parent;
+use resolv::ResolvConf;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::debug;
 
-use crate::{Nameservers, relay};
+use crate::chain::Chain;
+use crate::nameservers::DNS_PORT;
+use crate::{Files, Nameservers, amazon_dns};
 
 /// What a source gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,119 +29,105 @@ pub struct Found {
     pub source: Source,
 }
 
-/// Who named the nameservers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who named the nameservers. In the order in which they are asked: a lesser source is a better
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// `--nameservers`.
     CommandLine,
+    /// A file in the image that overrides what the enclave is told: [`Files::override_file`].
+    Override,
     /// The parent's resolv.conf, told by the relay (RESOLV_CONF).
     Parent,
+    /// The VPC's primary block, from the parent instance's metadata.
+    Imds,
+    /// The image's own resolv.conf: [`Files::image`].
+    Image,
+    /// AmazonDNS at its link-local address, the same in every VPC.
+    LinkLocal,
+    /// AmazonDNS at its IPv6 address, the same in every VPC.
+    Ipv6,
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::CommandLine => "the command line",
-            Self::Parent => "the parent's resolv.conf",
+/// Finds nameservers and keeps `found` in step with the best source that has any. Runs until it is
+/// dropped.
+pub async fn discover(
+    wanted: Nameservers,
+    parent: Parent,
+    files: Files,
+    found: watch::Sender<Option<Arc<Found>>>,
+) {
+    let mut given = Vec::new();
+    let sources: &[Source] = match wanted {
+        Nameservers::Fixed(nameservers) => {
+            given = nameservers;
+            &[Source::CommandLine]
+        }
+        Nameservers::Auto => &[
+            Source::Override,
+            Source::Parent,
+            Source::Imds,
+            Source::Image,
+            Source::LinkLocal,
+            Source::Ipv6,
+        ],
+        Nameservers::Parent => &[Source::Parent],
+        Nameservers::Imds => &[Source::Imds],
+    };
+    Chain::new(parent, given, files, sources, found)
+        .follow()
+        .await;
+}
+
+impl Found {
+    /// Nameservers from a source that says no more.
+    pub(crate) fn only(nameservers: Vec<SocketAddr>, source: Source) -> Self {
+        Self {
+            nameservers,
+            search: Vec::new(),
+            timeout: None,
+            attempts: None,
+            source,
+        }
+    }
+
+    /// What a resolv.conf says, if it names a nameserver that can be asked from another host.
+    pub(crate) fn read(text: &[u8], source: Source) -> Option<Self> {
+        let conf = ResolvConf::parse(text);
+        let (usable, unusable): (Vec<_>, Vec<_>) = conf
+            .nameservers
+            .iter()
+            .partition(|&&ip| ResolvConf::usable(ip));
+        if !unusable.is_empty() {
+            debug!(%source, ?unusable, "nameservers not taken: not reachable from another host");
+        }
+        if usable.is_empty() {
+            return None;
+        }
+        let nameservers = usable
+            .into_iter()
+            .map(|&ip| SocketAddr::new(ip, DNS_PORT))
+            .collect();
+        Some(Self {
+            nameservers,
+            search: conf.search,
+            timeout: conf.timeout,
+            attempts: conf.attempts,
+            source,
         })
     }
 }
 
-/// Finds nameservers and keeps `found` in step with their source. Runs until it is dropped.
-pub async fn discover(
-    wanted: Nameservers,
-    parent: Parent,
-    found: watch::Sender<Option<Arc<Found>>>,
-) {
-    for step in chain(wanted) {
-        step.follow(&parent, &found).await;
-    }
-    std::future::pending::<()>().await;
-}
-
-/// One source of nameservers.
-enum Step {
-    Given(Vec<SocketAddr>),
-    Relay,
-}
-
-/// The sources in their order. Given nameservers are all that is wanted; otherwise the parent is
-/// asked.
-fn chain(wanted: Nameservers) -> Vec<Step> {
-    match wanted {
-        Nameservers::Fixed(addresses) => vec![Step::Given(addresses)],
-        Nameservers::Auto | Nameservers::Parent => vec![Step::Relay],
-    }
-}
-
-impl Step {
-    /// Publishes what the source gives for as long as it can be followed.
-    async fn follow(self, parent: &Parent, found: &watch::Sender<Option<Arc<Found>>>) {
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Given(nameservers) => {
-                let (search, timeout, attempts) = (Vec::new(), None, None);
-                publish(
-                    found,
-                    Found {
-                        nameservers,
-                        search,
-                        timeout,
-                        attempts,
-                        source: Source::CommandLine,
-                    },
-                );
-            }
-            Self::Relay => relay::follow(parent, found).await,
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Override => f.write_str("the override file"),
+            Self::Parent => f.write_str("the parent's resolv.conf"),
+            Self::Imds => f.write_str("IMDS"),
+            Self::Image => f.write_str("the image's resolv.conf"),
+            Self::LinkLocal => write!(f, "AmazonDNS at {}", amazon_dns::LINK_LOCAL),
+            Self::Ipv6 => write!(f, "AmazonDNS at {}", amazon_dns::IPV6),
         }
-    }
-}
-
-/// Tells the receivers, and the log, if it is news.
-pub(crate) fn publish(found: &watch::Sender<Option<Arc<Found>>>, new: Found) {
-    found.send_if_modified(|current| {
-        if current.as_deref() == Some(&new) {
-            return false;
-        }
-        let Found {
-            nameservers,
-            search,
-            source,
-            ..
-        } = &new;
-        info!(?nameservers, ?search, %source, "nameservers taken");
-        *current = Some(Arc::new(new));
-        true
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn given_nameservers_are_there_at_once_and_nobody_is_asked() {
-        let (sender, mut receiver) = watch::channel(None);
-        // Nothing listens there; a step that asked would only be able to fail.
-        let parent = Parent::new("unix:/nonexistent/proxify".parse().unwrap(), 8888);
-        let task = tokio::spawn(discover(
-            "cidr:10.7.0.0/16,10.0.0.2".parse().unwrap(),
-            parent,
-            sender,
-        ));
-        receiver.changed().await.unwrap();
-        let found = receiver.borrow().clone().unwrap();
-        assert_eq!(
-            found.nameservers,
-            [
-                "10.7.0.2:53".parse().unwrap(),
-                "10.0.0.2:53".parse().unwrap()
-            ]
-        );
-        assert_eq!(found.source, Source::CommandLine);
-        assert!(
-            !task.is_finished(),
-            "the sender stays, so that receivers are not told of an end"
-        );
-        task.abort();
     }
 }

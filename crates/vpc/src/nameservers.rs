@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::{BasePlusTwoError, base_plus_two, parse_cidr};
+use crate::{BasePlusTwoError, amazon_dns, base_plus_two, parse_cidr};
 
 /// Where DNS is served (RFC 1035 §4.2).
 pub(crate) const DNS_PORT: u16 = 53;
 
-/// The value of `--nameservers`: `auto`, `parent`, or a list of `IP[:PORT]` and `cidr:CIDR`.
+/// The value of `--nameservers`: `auto`, `parent`, `imds`, or a list of `IP[:PORT]`, `cidr:CIDR` and
+/// `amazon`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Nameservers {
     /// Every source that there is, in order.
@@ -17,6 +18,9 @@ pub enum Nameservers {
     Auto,
     /// What the parent's resolv.conf names, and nothing else.
     Parent,
+    /// Base + 2 of the VPC's primary block, as the parent instance's metadata has it, and nothing
+    /// else.
+    Imds,
     /// These, in this order: at least one, at most [`resolv::MAX_NAMESERVERS`], each once.
     Fixed(Vec<SocketAddr>),
 }
@@ -28,6 +32,7 @@ impl FromStr for Nameservers {
         match text {
             "auto" => Ok(Self::Auto),
             "parent" => Ok(Self::Parent),
+            "imds" => Ok(Self::Imds),
             list => fixed(list).map(Self::Fixed),
         }
     }
@@ -36,12 +41,22 @@ impl FromStr for Nameservers {
 fn fixed(list: &str) -> Result<Vec<SocketAddr>, ParseNameserversError> {
     let mut addresses = Vec::new();
     for item in list.split(',') {
-        let address = match item.strip_prefix("cidr:") {
-            Some(block) => SocketAddr::new(base_plus_two(parse_cidr(block)?)?, DNS_PORT),
-            None => address(item)?,
+        let named = match (item, item.strip_prefix("cidr:")) {
+            ("amazon", _) => [amazon_dns::LINK_LOCAL, amazon_dns::IPV6]
+                .map(|ip| SocketAddr::new(ip, DNS_PORT))
+                .to_vec(),
+            (_, Some(block)) => {
+                vec![SocketAddr::new(
+                    base_plus_two(parse_cidr(block)?)?,
+                    DNS_PORT,
+                )]
+            }
+            (_, None) => vec![address(item)?],
         };
-        if !addresses.contains(&address) {
-            addresses.push(address);
+        for address in named {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
         }
     }
     if addresses.len() > resolv::MAX_NAMESERVERS {
@@ -78,6 +93,7 @@ impl fmt::Display for Nameservers {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Parent => f.write_str("parent"),
+            Self::Imds => f.write_str("imds"),
             Self::Fixed(addresses) => {
                 for (index, address) in addresses.iter().enumerate() {
                     write!(f, "{}{address}", if index == 0 { "" } else { "," })?;
@@ -93,8 +109,8 @@ impl fmt::Display for Nameservers {
 pub enum ParseNameserversError {
     /// Neither a source nor an address.
     #[error(
-        "`{item}` is no nameserver: write auto, parent, cidr:10.0.0.0/16, or addresses such as \
-         10.0.0.2 or [fd00:ec2::253]:53, with commas between them"
+        "`{item}` is no nameserver: write auto, parent, imds, amazon, cidr:10.0.0.0/16, or addresses such \
+         as 10.0.0.2 or [fd00:ec2::253]:53, with commas between them"
     )]
     Syntax {
         /// The item of the list.
@@ -134,6 +150,8 @@ mod tests {
     fn each_form_is_read_and_written_back() {
         assert_eq!(read("auto"), Ok(Nameservers::Auto));
         assert_eq!(read("parent"), Ok(Nameservers::Parent));
+        assert_eq!(read("imds"), Ok(Nameservers::Imds));
+        assert_eq!(Nameservers::Imds.to_string(), "imds");
         for (text, list) in [
             ("10.0.0.2", "10.0.0.2:53"),
             ("10.0.0.2:5353", "10.0.0.2:5353"),
@@ -146,6 +164,11 @@ mod tests {
                 "10.0.0.2:53,10.7.0.2:53",
             ),
             ("127.0.0.1:5353", "127.0.0.1:5353"),
+            ("amazon", "169.254.169.253:53,[fd00:ec2::253]:53"),
+            (
+                "10.0.0.2,amazon",
+                "10.0.0.2:53,169.254.169.253:53,[fd00:ec2::253]:53",
+            ),
         ] {
             let nameservers = read(text).unwrap();
             assert_eq!(nameservers.to_string(), list, "{text}");

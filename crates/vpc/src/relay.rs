@@ -4,22 +4,20 @@
 //! each change, and one as a heartbeat. All of it is input from an adversary: a frame is bounded,
 //! parsed into values, and no byte of it is kept.
 //!
-//! The connection is kept over restarts of the relay. Until it is back, what it said last stays in
-//! effect.
+//! The connection is kept over restarts of the relay. What it said last stays `found` until it is
+//! back.
 
-use std::net::SocketAddr;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{Command, Parent, RequestError, frame};
-use resolv::ResolvConf;
+use link::{Command, Parent, Reply, RequestError, frame};
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::discover::publish;
-use crate::nameservers::DNS_PORT;
+use crate::chain::{RETRY_WITHOUT_RELAY, STEP};
 use crate::{Found, Source};
 
 /// How often the relay sends a frame when nothing changes, in milliseconds.
@@ -29,8 +27,8 @@ const HEARTBEAT_MS: u64 = 5_000;
 /// nothing.
 const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 5 / 2);
 
-/// Dialling and the reply: what a step of the chain may cost when it hangs.
-const REQUEST: Duration = Duration::from_secs(1);
+/// Dialling and the reply.
+const REQUEST: Duration = STEP;
 
 /// The longest frame, in bytes: the wire's limit.
 const MAX_FRAME: usize = 16 * 1024;
@@ -42,19 +40,68 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest wait before dialling again: a relay that starts late is seen within a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Publishes what the relay says, for ever.
-pub(crate) async fn follow(parent: &Parent, found: &watch::Sender<Option<Arc<Found>>>) {
+/// Tells what the relay says and how it does, for ever. While `is_needed`, that is no other source
+/// has anything, it is asked each second whatever answers in its place.
+pub(crate) async fn follow(
+    parent: &Parent,
+    found: &watch::Sender<Option<Arc<Found>>>,
+    state: &watch::Sender<State>,
+    is_needed: impl Fn() -> bool,
+) {
     let mut pause = Pause::default();
     loop {
         let lost = match request(parent).await {
             Ok(stream) => {
                 debug!(%parent, "RESOLV_CONF granted");
-                read_frames(stream, found, &mut pause).await
+                read_frames(stream, found, state, &mut pause).await
             }
             Err(lost) => lost,
         };
         pause.log(parent, &lost);
-        pause.wait().await;
+        state.send_replace(lost.state());
+        let longest = match lost.state() {
+            // It is not likely to change.
+            State::NotOurs if !is_needed() => RETRY_WITHOUT_RELAY,
+            _ => LONGEST_PAUSE,
+        };
+        pause.wait(longest).await;
+    }
+}
+
+/// How the relay does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It has not said anything yet.
+    Asking,
+    /// Its last frame named nameservers.
+    Named,
+    /// Its last frame named none that can be used.
+    Empty,
+    /// Nobody answers, or the connection was lost.
+    Away,
+    /// What answers does not know RESOLV_CONF: the old parent. An end of file looks like that too,
+    /// so it is believed only until the next attempt.
+    NotOurs,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asking => "the relay has not answered yet",
+            Self::Named => "the relay has told of nameservers",
+            Self::Empty => "the relay knows no nameserver that can be asked from another host",
+            Self::Away => "no relay answers",
+            Self::NotOurs => "what answers on the parent does not know RESOLV_CONF",
+        })
+    }
+}
+
+/// Whether this is how a parent without our relay answers a command of ours.
+pub(crate) fn is_not_ours(error: &RequestError) -> bool {
+    match error {
+        RequestError::Closed { .. } | RequestError::Malformed { .. } => true,
+        RequestError::Refused { reply, .. } => *reply == Reply::CommandNotSupported,
+        _ => false,
     }
 }
 
@@ -69,6 +116,7 @@ async fn request(parent: &Parent) -> Result<link::Stream, Lost> {
 async fn read_frames<S>(
     stream: S,
     found: &watch::Sender<Option<Arc<Found>>>,
+    state: &watch::Sender<State>,
     pause: &mut Pause,
 ) -> Lost
 where
@@ -83,7 +131,7 @@ where
                     length: frame.len(),
                 };
             }
-            Ok(Ok(Some(frame))) => take(frame, found),
+            Ok(Ok(Some(frame))) => take(frame, found, state),
             Ok(Ok(None)) => return Lost::Closed,
             Ok(Err(source)) => return Lost::Read { source },
             Err(_) => return Lost::Silent,
@@ -92,45 +140,23 @@ where
     }
 }
 
-fn take(frame: &[u8], found: &watch::Sender<Option<Arc<Found>>>) {
-    let conf = ResolvConf::parse(frame);
-    let (usable, unusable): (Vec<_>, Vec<_>) = conf
-        .nameservers
-        .iter()
-        .partition(|&&ip| ResolvConf::usable(ip));
-    if !unusable.is_empty() {
-        debug!(
-            ?unusable,
-            "nameservers of the parent not taken: not reachable from another host"
-        );
-    }
-    if usable.is_empty() {
+fn take(frame: &[u8], found: &watch::Sender<Option<Arc<Found>>>, state: &watch::Sender<State>) {
+    let Some(new) = Found::read(frame, Source::Parent) else {
         debug!(
             bytes = frame.len(),
             "the parent's resolv.conf names no usable nameserver; what was known stays"
         );
+        state.send_replace(State::Empty);
         return;
-    }
-    let nameservers = usable
-        .into_iter()
-        .map(|&ip| SocketAddr::new(ip, DNS_PORT))
-        .collect();
-    let ResolvConf {
-        search,
-        timeout,
-        attempts,
-        ..
-    } = conf;
-    publish(
-        found,
-        Found {
-            nameservers,
-            search,
-            timeout,
-            attempts,
-            source: Source::Parent,
-        },
-    );
+    };
+    found.send_if_modified(|current| {
+        let is_news = current.as_deref() != Some(&new);
+        if is_news {
+            *current = Some(Arc::new(new));
+        }
+        is_news
+    });
+    state.send_replace(State::Named);
 }
 
 /// Why there is no connection to take frames from.
@@ -148,6 +174,15 @@ enum Lost {
     Silent,
     #[error("the relay sent a frame of {length} bytes, above the limit of {MAX_FRAME}")]
     Oversized { length: usize },
+}
+
+impl Lost {
+    fn state(&self) -> State {
+        match self {
+            Self::Request(error) if is_not_ours(error) => State::NotOurs,
+            _ => State::Away,
+        }
+    }
 }
 
 /// The wait between two attempts, and what was said of them: one warning a loss, the rest for
@@ -173,17 +208,17 @@ impl Pause {
 
     fn log(&mut self, parent: &Parent, lost: &Lost) {
         if self.failures == 1 && !self.warned {
-            warn!(%parent, %lost, "the parent's nameservers are not known now; asking each second");
+            warn!(%parent, %lost, "the relay does not tell the parent's nameservers now; asking on");
             self.warned = true;
         } else {
             debug!(%parent, %lost, "RESOLV_CONF lost");
         }
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self, longest: Duration) {
         if let Some(doublings) = self.failures.checked_sub(1) {
             let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
-            sleep(FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)).await;
+            sleep(FIRST_PAUSE.saturating_mul(factor).min(longest)).await;
         }
         self.failures = self.failures.saturating_add(1);
     }

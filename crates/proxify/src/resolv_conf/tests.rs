@@ -52,6 +52,20 @@ fn names_the_stub_and_carries_the_parents_search_list() {
 }
 
 #[test]
+fn the_images_text_is_known_even_where_ours_was_left_behind() {
+    let (_directory, path) = etc();
+    assert_eq!(original(&path), b"");
+    fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
+    assert_eq!(original(&path), b"nameserver 10.0.0.2\n");
+    let ours = render("127.0.0.1".parse().unwrap(), None);
+    std::mem::forget(Written::write(&path, &ours).unwrap());
+    assert_eq!(original(&path), b"nameserver 10.0.0.2\n");
+    fs::remove_file(&path).unwrap();
+    symlink("nowhere", &path).unwrap();
+    assert_eq!(original(&path), b"");
+}
+
+#[test]
 fn a_file_comes_back_as_it_was() {
     let (directory, path) = etc();
     fs::write(&path, "nameserver 10.0.0.2\n").unwrap();

@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
-use crate::addresses::{AMAZON_DNS_LINK_LOCAL, VpcCidr};
+use crate::addresses::{AMAZON_DNS_IPV6, AMAZON_DNS_LINK_LOCAL, PARENT_IPV6, VpcCidr};
+use crate::imds;
 
 /// The parent's interface, as Amazon Linux names the first one.
 const PARENT_INTERFACE: &str = "eth0";
@@ -29,9 +31,12 @@ const LOOPBACK: u32 = 1;
 
 const IPV4_BITS: u8 = 32;
 
+/// AmazonDNS's IPv6 address and the parent's are on one link.
+const IPV6_PREFIX: u8 = 64;
+
 /// Makes the VPC's namespace and moves this thread into it; the parent's is the one it came from. `services` are the
-/// addresses at which the VPC shall be reached besides its router and resolver.
-pub(crate) async fn make(vpc: VpcCidr, services: HashSet<Ipv4Addr>) -> Result<(), NetworkError> {
+/// addresses at which the VPC shall be reached besides its router, resolver and IMDS. Says whether there is IPv6.
+pub(crate) async fn make(vpc: VpcCidr, services: HashSet<Ipv4Addr>) -> Result<bool, NetworkError> {
     // A netlink socket stays in the namespace it was opened in.
     let parent = connect()?;
     let parent_namespace = File::open("/proc/self/ns/net").map_err(NetworkError::Socket)?;
@@ -56,6 +61,7 @@ pub(crate) async fn make(vpc: VpcCidr, services: HashSet<Ipv4Addr>) -> Result<()
     address(&ours, VPC_INDEX, vpc.router(), vpc.prefix_len()).await?;
     address(&ours, VPC_INDEX, vpc.amazon_dns(), vpc.prefix_len()).await?;
     address(&ours, LOOPBACK, AMAZON_DNS_LINK_LOCAL, IPV4_BITS).await?;
+    address(&ours, LOOPBACK, imds::ADDRESS, IPV4_BITS).await?;
     for service in services {
         if belongs_to_vpc(service, vpc) {
             address(&ours, LOOPBACK, service, IPV4_BITS).await?;
@@ -70,7 +76,17 @@ pub(crate) async fn make(vpc: VpcCidr, services: HashSet<Ipv4Addr>) -> Result<()
         .gateway(vpc.router())
         .build();
     let added = parent.route().add(route).execute().await;
-    added.map_err(|error| NetworkError::set("add the parent's default route", error))
+    added.map_err(|error| NetworkError::set("add the parent's default route", error))?;
+
+    let both = async {
+        ipv6(&ours, VPC_INDEX, AMAZON_DNS_IPV6).await?;
+        ipv6(&parent, PARENT_INDEX, PARENT_IPV6).await
+    };
+    let made = both.await;
+    if let Err(error) = &made {
+        tracing::info!(%error, "no IPv6 here");
+    }
+    Ok(made.is_ok())
 }
 
 /// Whether an address out of a zone is for the VPC to hold: not if someone else has it or no one can.
@@ -80,6 +96,7 @@ fn belongs_to_vpc(address: Ipv4Addr, vpc: VpcCidr) -> bool {
         vpc.amazon_dns(),
         vpc.parent(),
         AMAZON_DNS_LINK_LOCAL,
+        imds::ADDRESS,
     ];
     let unusable = address.is_loopback()
         || address.is_unspecified()
@@ -116,6 +133,15 @@ async fn address(
             error,
         )
     })
+}
+
+/// An address that is there at once: nobody else is on the link to have it already (RFC 4862 §5.4).
+async fn ipv6(netlink: &Handle, interface: u32, address: Ipv6Addr) -> Result<(), rtnetlink::Error> {
+    let mut request = netlink
+        .address()
+        .add(interface, IpAddr::V6(address), IPV6_PREFIX);
+    request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    request.execute().await
 }
 
 /// What could not be set up.

@@ -160,8 +160,8 @@ fn a_zone_file_takes_the_place_of_the_built_in_zone() {
 fn without_a_resolver_the_address_is_there_and_port_53_free() {
     let sockets = Program::new(As::Nobody).script(
         &["--resolver", "none", "--no-proxify", "--no-relay"],
-        "sandbox ctl vpc sh -c 'tail -n +2 /proc/net/udp | wc -l; tail -n +2 /proc/net/tcp | wc -l'
+        "sandbox ctl vpc sh -c 'cat /proc/net/udp /proc/net/tcp | grep -c :0035 || :'
          sandbox ctl vpc grep -c -m1 '10\\.0\\.0\\.2$' /proc/net/fib_trie",
     );
-    assert_eq!(sockets.lines().collect::<Vec<_>>(), ["0", "0", "1"]);
+    assert_eq!(sockets.lines().collect::<Vec<_>>(), ["0", "1"]);
 }

@@ -1,7 +1,7 @@
 //! Against a relay made of the link's own server side, on a unix socket, in paused time.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use link::socks::{UNSPECIFIED, server};
 use link::{ListenAddress, Listener, Stream};
@@ -23,7 +23,8 @@ impl Lab {
         let prefix = directory.path().join("relay");
         let parent = Parent::new(link::Address::Unix(prefix), link::DEFAULT_PORT);
         let (sender, found) = watch::channel(None);
-        let follower = tokio::spawn(async move { follow(&parent, &sender).await });
+        let state = watch::Sender::new(State::Asking);
+        let follower = tokio::spawn(async move { follow(&parent, &sender, &state, || true).await });
         Self {
             directory,
             found,
@@ -64,7 +65,7 @@ async fn grant(listener: &Listener) -> Stream {
         server::read_request(&mut stream).await.unwrap(),
         Command::ResolvConf
     );
-    server::write_reply(&mut stream, link::Reply::Succeeded, UNSPECIFIED)
+    server::write_reply(&mut stream, Reply::Succeeded, UNSPECIFIED)
         .await
         .unwrap();
     stream
@@ -217,7 +218,7 @@ async fn an_old_parent_or_a_refusal_is_asked_again() {
     drop(stream);
     let (mut stream, _) = listener.accept().await.unwrap();
     server::read_request(&mut stream).await.unwrap();
-    server::write_refusal(&mut stream, link::Reply::CommandNotSupported)
+    server::write_refusal(&mut stream, Reply::CommandNotSupported)
         .await
         .unwrap();
     say(&mut grant(&listener).await, "nameserver 10.0.0.2\n").await;
