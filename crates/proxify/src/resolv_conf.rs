@@ -3,15 +3,21 @@
 //! Images bring all kinds: a dangling link, a file of mode 0444, none at all, a bind mount of the
 //! container runtime. The new text is renamed over the old file, so that no reader sees half of
 //! it, and the old one, link or file, waits beside it under another name with all that belongs to
-//! it. Where rename cannot work, since the file is a mount point, the text is written through it.
+//! it. Where rename cannot work, since the file is a mount point, the text is written through it,
+//! and a copy of what it held waits there.
+//!
+//! At the end a reader finds what it would have found before us. What other programs wrote in the
+//! meantime ([`Written::check`]) was put right, and does not come back. The kept file also outlives
+//! a proxify that is killed: the next one puts it back.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use tracing::{debug, error, warn};
 use vpc::Found;
 
@@ -33,8 +39,10 @@ const ATTEMPTS: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Written {
     place: Place,
-    /// What was there; `None` once it is back.
-    original: Option<Original>,
+    /// What has to stand there.
+    text: String,
+    /// What was there before.
+    original: Original,
 }
 
 /// The text that sends every program to the stub: one nameserver (musl asks all that it finds at
@@ -58,57 +66,68 @@ pub(crate) fn render(stub: IpAddr, found: Option<&Found>) -> String {
 }
 
 impl Written {
-    /// Puts `text` at `path`, and keeps what was there.
+    /// Puts `text` at `path`, and keeps what was there. After a `takeover`, from an owner that this
+    /// process has outlived, what that one kept and did not put back is the original.
     ///
     /// # Errors
     ///
     /// Nothing there can be written; the error says what to do.
-    pub(crate) fn write(path: &Path, text: &str) -> Result<Self, ResolvConfError> {
+    pub(crate) fn write(path: &Path, text: &str, takeover: bool) -> Result<Self, ResolvConfError> {
         let place = Place::new(path);
-        let original = match place.take(text) {
-            Ok(kept) => Original::Beside { kept },
-            Err(error) if is_in_the_way(&error) => {
-                debug!(%error, ?path, "cannot be replaced; writing through it");
-                let content = place
-                    .write_through(text)
-                    .map_err(|source| place.refused(source))?;
-                Original::Content(content)
-            }
-            Err(source) => return Err(place.refused(source)),
-        };
+        let original = place
+            .keep(takeover)
+            .map_err(|source| place.refused(source))?;
+        if let Err(source) = place.put(text.as_bytes()) {
+            let _ = place.unkeep(&original);
+            return Err(place.refused(source));
+        }
         Ok(Self {
             place,
-            original: Some(original),
+            text: text.to_owned(),
+            original,
         })
     }
 
-    /// Puts another text of ours in its place.
+    /// Puts another text of ours in its place. If that fails, [`Self::check`] misses it, and
+    /// [`Self::restore`] tries again.
     ///
     /// # Errors
     ///
     /// As [`Self::write`].
-    pub(crate) fn rewrite(&self, text: &str) -> Result<(), ResolvConfError> {
-        let result = match self.original {
-            Some(Original::Content(_)) => self.place.write_through(text).map(drop),
-            _ => self.place.replace(text),
-        };
-        result.map_err(|source| self.place.refused(source))
+    pub(crate) fn rewrite(&mut self, text: String) -> Result<(), ResolvConfError> {
+        if self.text == text {
+            return Ok(());
+        }
+        self.text = text;
+        self.restore()
+    }
+
+    /// Whether a reader finds our text there; what stands there if not. It is read whole each
+    /// time, about 20 µs: a size and a time can be the same, and a link or a mount can change what
+    /// is read while both stay.
+    pub(crate) fn check(&self) -> Result<(), Foreign> {
+        self.place.holds(self.text.as_bytes())
+    }
+
+    /// Puts our text there again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub(crate) fn restore(&self) -> Result<(), ResolvConfError> {
+        let put = self.place.put(self.text.as_bytes());
+        put.map_err(|source| self.place.refused(source))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.place.path
     }
 }
 
 impl Drop for Written {
     /// Puts back what was there: content, mode, owner, link, or nothing.
     fn drop(&mut self) {
-        let result = match self.original.take() {
-            Some(Original::Beside { kept: true }) => fs::rename(&self.place.kept, &self.place.path),
-            Some(Original::Beside { kept: false }) => remove(&self.place.path),
-            Some(Original::Content(content)) => self.place.open().and_then(|mut file| {
-                file.set_len(0)?;
-                file.write_all(&content)
-            }),
-            None => Ok(()),
-        };
-        match result {
+        match self.place.unkeep(&self.original) {
             Ok(()) => debug!(path = ?self.place.path, "put back"),
             Err(error) => error!(path = ?self.place.path, %error, "cannot be put back as it was"),
         }
@@ -118,10 +137,34 @@ impl Drop for Written {
 /// What was there before.
 #[derive(Debug)]
 enum Original {
-    /// It waits under its other name, or there was nothing.
-    Beside { kept: bool },
-    /// The bytes of a file that could not be replaced.
+    Nothing,
+    /// It waits under its other name.
+    Kept,
+    /// The bytes of a file that could not be moved, and a copy of them under the other name, for
+    /// the next proxify if this one is killed.
+    Copied(Vec<u8>),
+    /// The bytes of a file beside which nothing can be written.
     Content(Vec<u8>),
+}
+
+/// What stands there in the place of our text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Nothing,
+    Link { target: PathBuf },
+    File { bytes: u64 },
+    Other,
+}
+
+impl std::fmt::Display for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing"),
+            Self::Link { target } => write!(f, "a link to {target:?}"),
+            Self::File { bytes } => write!(f, "a file of {bytes} bytes"),
+            Self::Other => f.write_str("something that is no file"),
+        }
+    }
 }
 
 /// The file, and the two names beside it that a rename needs.
@@ -149,75 +192,146 @@ impl Place {
         }
     }
 
-    /// Replaces the original for the first time; says whether there is one to keep.
-    fn take(&self, text: &str) -> io::Result<bool> {
-        self.write_new(text)?;
-        let result = self.keep().and_then(|kept| {
-            fs::rename(&self.new, &self.path)?;
-            Ok(kept)
-        });
-        if result.is_err() {
-            let _ = remove(&self.new);
-        }
-        result
-    }
-
     /// Gives the original its other name. Both names stand for it until ours replaces one, so
     /// that no moment is without a resolv.conf.
-    fn keep(&self) -> io::Result<bool> {
-        match fs::symlink_metadata(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            other => other?,
+    fn keep(&self, takeover: bool) -> io::Result<Original> {
+        let exists = |path: &Path| match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true),
         };
+        let kept = exists(&self.kept)?;
+        if takeover && kept {
+            // Whatever stands there now came after it.
+            return Ok(Original::Kept);
+        }
+        if !exists(&self.path)? {
+            return Ok(Original::Nothing);
+        }
+        if fs::symlink_metadata(&self.path)?.is_dir() {
+            // Not to be moved aside: somebody will miss it.
+            return Err(ErrorKind::IsADirectory.into());
+        }
         if self.is_ours() {
             // A proxify was killed here: what it kept, if anything, is the original.
-            let kept = fs::symlink_metadata(&self.kept).is_ok();
             warn!(path = ?self.path, kept, "left behind by a proxify that was killed");
-            return Ok(kept);
+            return Ok(if kept {
+                Original::Kept
+            } else {
+                Original::Nothing
+            });
         }
-        remove(&self.kept)?;
-        match fs::hard_link(&self.path, &self.kept) {
-            Ok(()) => Ok(true),
-            Err(error) if is_in_the_way(&error) => Err(error),
-            // A file system without hard links, or a kernel that forbids them here.
-            Err(_) => fs::rename(&self.path, &self.kept).map(|()| true),
+        if let Err(error) = remove(&self.kept)
+            && !is_in_the_way(&error)
+        {
+            return Err(error);
+        }
+        // A file system may lack hard links, and a kernel forbid them here.
+        match fs::hard_link(&self.path, &self.kept).or_else(|_| fs::rename(&self.path, &self.kept))
+        {
+            Ok(()) => Ok(Original::Kept),
+            Err(error) if is_in_the_way(&error) => self.copy(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the bytes of a file that cannot be moved.
+    fn copy(&self) -> io::Result<Original> {
+        let bytes = fs::read(&self.path)?;
+        match write_new(&self.kept, &bytes) {
+            Ok(()) => Ok(Original::Copied(bytes)),
+            Err(error) => {
+                debug!(%error, path = ?self.kept, "no copy beside it");
+                let _ = remove(&self.kept);
+                Ok(Original::Content(bytes))
+            }
+        }
+    }
+
+    /// Makes the original what is read there again. Where something was mounted over our file, that
+    /// means what is mounted; our file and the original stay beneath, for a proxify that comes when
+    /// it is gone.
+    fn unkeep(&self, original: &Original) -> io::Result<()> {
+        match original {
+            Original::Nothing => match remove(&self.path) {
+                // To libc an empty file and none are the same.
+                Err(error) if is_in_the_way(&error) => self.write_through(b""),
+                other => other,
+            },
+            Original::Kept => match fs::rename(&self.kept, &self.path) {
+                // A rename between two names of one file does nothing.
+                Ok(()) => remove(&self.kept),
+                Err(error) if is_in_the_way(&error) => {
+                    // It may be a link that leads nowhere.
+                    let bytes = fs::read(&self.kept).unwrap_or_default();
+                    self.write_through(&bytes)
+                }
+                Err(error) => Err(error),
+            },
+            Original::Copied(bytes) => {
+                self.put(bytes)?;
+                remove(&self.kept)
+            }
+            Original::Content(bytes) => self.put(bytes),
         }
     }
 
     fn is_ours(&self) -> bool {
         let mut start = vec![0; HEADER.len()];
         let link = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink());
-        let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut start));
+        let read = reader(&self.path).and_then(|mut file| file.read_exact(&mut start));
         !link && read.is_ok() && start == HEADER.as_bytes()
     }
 
-    fn replace(&self, text: &str) -> io::Result<()> {
-        self.write_new(text)?;
-        fs::rename(&self.new, &self.path)
+    fn holds(&self, text: &[u8]) -> Result<(), Foreign> {
+        let mut bytes = Vec::with_capacity(text.len() + 1);
+        let most = u64::try_from(text.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        let read = reader(&self.path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes == text => Ok(()),
+            // This process has no descriptor left: that says nothing about the file.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                Ok(())
+            }
+            _ => Err(self.foreign()),
+        }
     }
 
-    fn write_new(&self, text: &str) -> io::Result<()> {
-        remove(&self.new)?;
+    fn foreign(&self) -> Foreign {
+        let Ok(metadata) = fs::symlink_metadata(&self.path) else {
+            return Foreign::Nothing;
+        };
+        match fs::read_link(&self.path) {
+            Ok(target) => Foreign::Link { target },
+            Err(_) if metadata.is_file() => Foreign::File {
+                bytes: metadata.len(),
+            },
+            Err(_) => Foreign::Other,
+        }
+    }
+
+    /// Replaces the file, or writes through it where it cannot be replaced.
+    fn put(&self, bytes: &[u8]) -> io::Result<()> {
+        let replaced = write_new(&self.new, bytes).and_then(|()| fs::rename(&self.new, &self.path));
+        let Err(error) = replaced else { return Ok(()) };
+        let _ = remove(&self.new);
+        if !is_in_the_way(&error) {
+            return Err(error);
+        }
+        debug!(%error, path = ?self.path, "cannot be replaced; writing through it");
+        self.write_through(bytes)
+    }
+
+    /// Writes into the file as it stands. A reader in between sees an empty file, which to libc
+    /// means 127.0.0.1.
+    fn write_through(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
-            .create_new(true)
-            .open(&self.new)?;
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        file.write_all(text.as_bytes())
-    }
-
-    /// Writes into the file as it stands; gives what it held. A reader in between sees an empty
-    /// file, which to libc means 127.0.0.1.
-    fn write_through(&self, text: &str) -> io::Result<Vec<u8>> {
-        let mut file = self.open()?;
-        let content = fs::read(&self.path)?;
+            .custom_flags(NEVER_WAITS)
+            .open(&self.path)?;
         file.set_len(0)?;
-        file.write_all(text.as_bytes())?;
-        Ok(content)
-    }
-
-    fn open(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(&self.path)
+        file.write_all(bytes)
     }
 
     fn refused(&self, source: io::Error) -> ResolvConfError {
@@ -238,6 +352,28 @@ fn is_in_the_way(error: &io::Error) -> bool {
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::PermissionDenied
     )
+}
+
+/// A FIFO that somebody left there must stop nobody.
+const NEVER_WAITS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// Opens a regular file.
+fn reader(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(NEVER_WAITS)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    remove(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.write_all(bytes)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
