@@ -1,9 +1,11 @@
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 use vpc::Source;
 
+use super::place::MODE;
 use super::*;
 use crate::namespaces::in_namespaces;
 
