@@ -299,6 +299,12 @@ fn a_mount_that_cannot_be_written_is_said() {
         assert!(guard.look(Instant::now()).is_none());
         drop(guard);
         assert_eq!(etc.read(), ORIGINAL);
+
+        etc.bind(Path::new("/dev/null"));
+        let nameserver = IpAddr::from([127, 0, 0, 1]);
+        let path = etc.path();
+        let failure = Guard::new(ResolvConfFile { path, nameserver }, false).unwrap_err();
+        assert!(failure.to_string().contains("no regular file"), "{failure}");
     });
 }
 

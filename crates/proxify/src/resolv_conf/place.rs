@@ -48,6 +48,8 @@ impl Place {
             return Ok(Original::Kept);
         }
         if !exists(&self.path)? {
+            // An old copy would be taken for the original by the next owner.
+            let _ = remove(&self.kept);
             return Ok(Original::Nothing);
         }
         if fs::symlink_metadata(&self.path)?.is_dir() {
@@ -79,7 +81,8 @@ impl Place {
 
     /// Keeps the bytes of a file that cannot be moved.
     fn copy(&self) -> io::Result<Original> {
-        let bytes = fs::read(&self.path)?;
+        let mut bytes = Vec::new();
+        reader(&self.path)?.read_to_end(&mut bytes)?;
         match write_new(&self.kept, &bytes) {
             Ok(()) => Ok(Original::Copied(bytes)),
             Err(error) => {
@@ -237,7 +240,10 @@ fn reader(path: &Path) -> io::Result<File> {
         .open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(ErrorKind::InvalidInput.into()),
+        false => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
     }
 }
 

@@ -159,6 +159,12 @@ fn what_the_owner_before_us_kept_is_the_original_whatever_came_after_it() {
         assert_eq!(read(&path), "nameserver 10.0.0.2\n");
         assert_eq!(names(&directory), ["resolv.conf"]);
     }
+    // A copy from long ago is none.
+    fs::remove_file(&path).unwrap();
+    fs::write(directory.path().join(".resolv.conf.proxify-kept"), "old\n").unwrap();
+    drop(Written::write(&path, TEXT, false).unwrap());
+    drop(Written::write(&path, TEXT, true).unwrap());
+    assert!(names(&directory).is_empty());
     // One that ended as it should kept nothing.
     fs::write(&path, "theirs\n").unwrap();
     drop(Written::write(&path, TEXT, true).unwrap());
