@@ -12,6 +12,7 @@
 mod app;
 mod cli;
 mod enclave;
+mod guard;
 mod listener_of;
 mod lo;
 mod log;

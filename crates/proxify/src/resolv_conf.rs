@@ -3,24 +3,29 @@
 //! Images bring all kinds: a dangling link, a file of mode 0444, none at all, a bind mount of the
 //! container runtime. The new text is renamed over the old file, so that no reader sees half of
 //! it, and the old one, link or file, waits beside it under another name with all that belongs to
-//! it. Where rename cannot work, since the file is a mount point, the text is written through it.
+//! it. Where rename cannot work, since the file is a mount point, the text is written through it,
+//! and a copy of what it held waits there.
+//!
+//! At the end a reader finds what it would have found before us. What other programs wrote in the
+//! meantime ([`Written::check`]) was put right, and does not come back. The kept file also outlives
+//! a proxify that is killed: the next one puts it back.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write as _};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 use vpc::Found;
+
+pub(crate) use self::place::Foreign;
+use self::place::{Original, Place};
+
+mod place;
 
 /// The line by which a text of ours is known.
 const HEADER: &str =
     "# Written by proxify, whose stub answers here; the file from before is put back at the end.\n";
-
-/// Every program must be able to read it, whatever the umask.
-const MODE: u32 = 0o644;
 
 /// Seconds that a client waits, where nobody says otherwise: libc's own default, beyond the 4 s
 /// that the stub takes at most.
@@ -33,8 +38,10 @@ const ATTEMPTS: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Written {
     place: Place,
-    /// What was there; `None` once it is back.
-    original: Option<Original>,
+    /// What has to stand there.
+    text: String,
+    /// What was there before.
+    original: Original,
 }
 
 /// The text that sends every program to the stub: one nameserver (musl asks all that it finds at
@@ -61,10 +68,7 @@ pub(crate) fn render(stub: IpAddr, found: Option<&Found>) -> String {
 /// a proxify was killed, it is the text that was kept.
 pub(crate) fn original(path: &Path) -> Vec<u8> {
     let place = Place::new(path);
-    let file = match place.is_ours() {
-        true => &place.kept,
-        false => &place.path,
-    };
+    let file = place.original();
     match vpc::read_resolv_conf(file) {
         Ok(text) => text,
         Err(error) => {
@@ -75,192 +79,78 @@ pub(crate) fn original(path: &Path) -> Vec<u8> {
 }
 
 impl Written {
-    /// Puts `text` at `path`, and keeps what was there.
+    /// Puts `text` at `path`, and keeps what was there. After a `takeover`, from an owner that this
+    /// process has outlived, what that one kept and did not put back is the original.
     ///
     /// # Errors
     ///
     /// Nothing there can be written; the error says what to do.
-    pub(crate) fn write(path: &Path, text: &str) -> Result<Self, ResolvConfError> {
+    pub(crate) fn write(path: &Path, text: &str, takeover: bool) -> Result<Self, ResolvConfError> {
         let place = Place::new(path);
-        let original = match place.take(text) {
-            Ok(kept) => Original::Beside { kept },
-            Err(error) if is_in_the_way(&error) => {
-                debug!(%error, ?path, "cannot be replaced; writing through it");
-                let content = place
-                    .write_through(text)
-                    .map_err(|source| place.refused(source))?;
-                Original::Content(content)
-            }
-            Err(source) => return Err(place.refused(source)),
-        };
+        let original = place
+            .keep(takeover)
+            .map_err(|source| refused(&place, source))?;
+        if let Err(source) = place.put(text.as_bytes()) {
+            let _ = place.unkeep(&original);
+            return Err(refused(&place, source));
+        }
         Ok(Self {
             place,
-            original: Some(original),
+            text: text.to_owned(),
+            original,
         })
     }
 
-    /// Puts another text of ours in its place.
+    /// Puts another text of ours in its place. If that fails, [`Self::check`] misses it, and
+    /// [`Self::restore`] tries again.
     ///
     /// # Errors
     ///
     /// As [`Self::write`].
-    pub(crate) fn rewrite(&self, text: &str) -> Result<(), ResolvConfError> {
-        let result = match self.original {
-            Some(Original::Content(_)) => self.place.write_through(text).map(drop),
-            _ => self.place.replace(text),
-        };
-        result.map_err(|source| self.place.refused(source))
+    pub(crate) fn rewrite(&mut self, text: String) -> Result<(), ResolvConfError> {
+        if self.text == text {
+            return Ok(());
+        }
+        self.text = text;
+        self.restore()
+    }
+
+    /// Whether a reader finds our text there; what stands there if not. It is read whole each
+    /// time, about 20 µs: a size and a time can be the same, and a link or a mount can change what
+    /// is read while both stay.
+    pub(crate) fn check(&self) -> Result<(), Foreign> {
+        self.place.holds(self.text.as_bytes())
+    }
+
+    /// Puts our text there again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub(crate) fn restore(&self) -> Result<(), ResolvConfError> {
+        let put = self.place.put(self.text.as_bytes());
+        put.map_err(|source| refused(&self.place, source))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.place.path
     }
 }
 
 impl Drop for Written {
     /// Puts back what was there: content, mode, owner, link, or nothing.
     fn drop(&mut self) {
-        let result = match self.original.take() {
-            Some(Original::Beside { kept: true }) => fs::rename(&self.place.kept, &self.place.path),
-            Some(Original::Beside { kept: false }) => remove(&self.place.path),
-            Some(Original::Content(content)) => self.place.open().and_then(|mut file| {
-                file.set_len(0)?;
-                file.write_all(&content)
-            }),
-            None => Ok(()),
-        };
-        match result {
+        match self.place.unkeep(&self.original) {
             Ok(()) => debug!(path = ?self.place.path, "put back"),
             Err(error) => error!(path = ?self.place.path, %error, "cannot be put back as it was"),
         }
     }
 }
 
-/// What was there before.
-#[derive(Debug)]
-enum Original {
-    /// It waits under its other name, or there was nothing.
-    Beside { kept: bool },
-    /// The bytes of a file that could not be replaced.
-    Content(Vec<u8>),
-}
-
-/// The file, and the two names beside it that a rename needs.
-#[derive(Debug)]
-struct Place {
-    path: PathBuf,
-    /// The new text, until it is complete.
-    new: PathBuf,
-    /// The original, while ours stands in its place.
-    kept: PathBuf,
-}
-
-impl Place {
-    fn new(path: &Path) -> Self {
-        let beside = |suffix: &str| {
-            let mut name = std::ffi::OsString::from(".");
-            name.push(path.file_name().unwrap_or_default());
-            name.push(suffix);
-            path.with_file_name(name)
-        };
-        Self {
-            path: path.to_owned(),
-            new: beside(".proxify-new"),
-            kept: beside(".proxify-kept"),
-        }
-    }
-
-    /// Replaces the original for the first time; says whether there is one to keep.
-    fn take(&self, text: &str) -> io::Result<bool> {
-        self.write_new(text)?;
-        let result = self.keep().and_then(|kept| {
-            fs::rename(&self.new, &self.path)?;
-            Ok(kept)
-        });
-        if result.is_err() {
-            let _ = remove(&self.new);
-        }
-        result
-    }
-
-    /// Gives the original its other name. Both names stand for it until ours replaces one, so
-    /// that no moment is without a resolv.conf.
-    fn keep(&self) -> io::Result<bool> {
-        match fs::symlink_metadata(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            other => other?,
-        };
-        if self.is_ours() {
-            // A proxify was killed here: what it kept, if anything, is the original.
-            let kept = fs::symlink_metadata(&self.kept).is_ok();
-            warn!(path = ?self.path, kept, "left behind by a proxify that was killed");
-            return Ok(kept);
-        }
-        remove(&self.kept)?;
-        match fs::hard_link(&self.path, &self.kept) {
-            Ok(()) => Ok(true),
-            Err(error) if is_in_the_way(&error) => Err(error),
-            // A file system without hard links, or a kernel that forbids them here.
-            Err(_) => fs::rename(&self.path, &self.kept).map(|()| true),
-        }
-    }
-
-    fn is_ours(&self) -> bool {
-        let mut start = vec![0; HEADER.len()];
-        let link = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink());
-        let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut start));
-        !link && read.is_ok() && start == HEADER.as_bytes()
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        self.write_new(text)?;
-        fs::rename(&self.new, &self.path)
-    }
-
-    fn write_new(&self, text: &str) -> io::Result<()> {
-        remove(&self.new)?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&self.new)?;
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        file.write_all(text.as_bytes())
-    }
-
-    /// Writes into the file as it stands; gives what it held. A reader in between sees an empty
-    /// file, which to libc means 127.0.0.1.
-    fn write_through(&self, text: &str) -> io::Result<Vec<u8>> {
-        let mut file = self.open()?;
-        let content = fs::read(&self.path)?;
-        file.set_len(0)?;
-        file.write_all(text.as_bytes())?;
-        Ok(content)
-    }
-
-    fn open(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).open(&self.path)
-    }
-
-    fn refused(&self, source: io::Error) -> ResolvConfError {
-        ResolvConfError {
-            path: self.path.clone(),
-            source,
-        }
-    }
-}
-
-/// Whether writing through the file may work where replacing it does not: it is a mount point
-/// (EBUSY, EXDEV), or its directory cannot be written.
-fn is_in_the_way(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ResourceBusy
-            | ErrorKind::CrossesDevices
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::PermissionDenied
-    )
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+fn refused(place: &Place, source: io::Error) -> ResolvConfError {
+    ResolvConfError {
+        path: place.path.clone(),
+        source,
     }
 }
 

@@ -12,14 +12,15 @@ use std::time::Duration;
 use stub::{BindError, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{error, info};
 use vpc::Found;
 
 use crate::cli::{Config, ResolvConfFile};
+use crate::guard::{CHECK_EVERY, Guard};
 use crate::listener_of::{Listener, listeners_of};
 use crate::owner::{self, Claim, LockError, Ownership};
-use crate::resolv_conf::{self, ResolvConfError, Written};
+use crate::resolv_conf::{self, ResolvConfError};
 
 /// How long APP waits for names: the relay may come up later than the enclave.
 const WAIT_FOR_UPSTREAM: Duration = Duration::from_secs(5);
@@ -165,7 +166,7 @@ impl Work {
         };
         let takes_over = *self.state.borrow() == State::Waiting;
         let state = self.state.subscribe();
-        let result = self.serve(ownership, &mut stop).await;
+        let result = self.serve(ownership, takes_over, &mut stop).await;
         if let Err(failure) = &result
             && (takes_over || *state.borrow() != State::Starting)
         {
@@ -187,6 +188,7 @@ impl Work {
     async fn serve(
         self,
         ownership: Ownership,
+        takes_over: bool,
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), ServiceError> {
         self.state.send_replace(State::Starting);
@@ -215,7 +217,12 @@ impl Work {
             until_stopped,
         ));
 
-        let file = OurFile::write(self.resolv_conf)?;
+        let mut file = match self.resolv_conf {
+            Some(file) => Some(Guard::new(file, takes_over)?),
+            None => None,
+        };
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.state.send_replace(State::Serving);
         loop {
             tokio::select! {
@@ -225,9 +232,14 @@ impl Work {
                     let found: Option<Arc<Found>> = found.borrow_and_update().clone();
                     if let Some(found) = found {
                         nameservers.send_replace(found.nameservers.as_slice().into());
-                        file.rewrite(&found);
+                        if let Some(file) = &mut file {
+                            file.rewrite(&found);
+                        }
                     }
                 }
+                now = checks.tick() => if let Some(file) = &mut file {
+                    file.check(now);
+                },
                 Ok(()) = connected.changed() => {
                     if *connected.borrow_and_update() {
                         self.state.send_replace(State::Connected);
@@ -261,30 +273,6 @@ async fn bind(config: &stub::Config) -> Result<Stub, ServiceError> {
             Err(BindError::InUse { .. }) if Instant::now() < deadline => sleep(BIND_EVERY).await,
             Err(BindError::InUse { address }) => return Err(ServiceError::in_use(address)),
             Err(source) => return Err(ServiceError::Bind { source }),
-        }
-    }
-}
-
-/// resolv.conf while the stub serves, if it is to be written.
-struct OurFile(Option<(ResolvConfFile, Written)>);
-
-impl OurFile {
-    fn write(file: Option<ResolvConfFile>) -> Result<Self, ServiceError> {
-        let Some(file) = file else {
-            return Ok(Self(None));
-        };
-        let written = Written::write(&file.path, &resolv_conf::render(file.nameserver, None))?;
-        Ok(Self(Some((file, written))))
-    }
-
-    /// Brings the search list and options up to date. The stub's address stands there already, so
-    /// a failure costs no names.
-    fn rewrite(&self, found: &Found) {
-        if let Some((file, written)) = &self.0
-            && let Err(failure) =
-                written.rewrite(&resolv_conf::render(file.nameserver, Some(found)))
-        {
-            error!(%failure, "the search list stays as it was");
         }
     }
 }

@@ -27,6 +27,8 @@ struct Server {
     resting_until: Millis,
     /// How long the next rest will be.
     rest: Millis,
+    /// The last that was heard of it was an answer.
+    answers: bool,
 }
 
 /// The nameservers that one lookup has asked, by their place in the list.
@@ -39,6 +41,7 @@ impl Servers {
             address,
             resting_until: 0,
             rest: FIRST_REST,
+            answers: false,
         };
         Self {
             servers: addresses.iter().take(MAX_NAMESERVERS).map(server).collect(),
@@ -50,9 +53,15 @@ impl Servers {
         ours.eq(addresses.iter().take(MAX_NAMESERVERS).copied())
     }
 
-    /// The first that is not tried and not resting, else the one whose rest ends first.
+    /// The first that is not tried and not resting, else the one whose rest ends first. While none
+    /// is known to answer, those that were never asked go before those whose rest is over: a lookup
+    /// has time for three, and the one that answers may be the eighth.
     pub(crate) fn choose(&mut self, now: Millis, tried: &mut Tried) -> Option<SocketAddr> {
-        let rest = |server: &Server| server.resting_until.saturating_sub(now);
+        let is_lost = !self.servers.iter().any(|server| server.answers);
+        let rest = |server: &Server| {
+            let again = is_lost && server.resting_until != 0;
+            (server.resting_until.saturating_sub(now), again)
+        };
         let (index, server) = self
             .servers
             .iter_mut()
@@ -83,6 +92,7 @@ impl Servers {
             return false;
         };
         server.rest = FIRST_REST;
+        server.answers = true;
         std::mem::take(&mut server.resting_until) > 0
     }
 
@@ -91,6 +101,7 @@ impl Servers {
         if let Some(server) = self.find(address)
             && server.resting_until <= now
         {
+            server.answers = false;
             server.resting_until = now + server.rest;
             server.rest = (server.rest * 2).min(LONGEST_REST);
         }

@@ -1,9 +1,11 @@
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use nix::mount::{MsFlags, mount};
 use tempfile::TempDir;
 use vpc::Source;
 
+use super::place::MODE;
 use super::*;
 use crate::namespaces::in_namespaces;
 
@@ -58,7 +60,7 @@ fn the_images_text_is_known_even_where_ours_was_left_behind() {
     fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
     assert_eq!(original(&path), b"nameserver 10.0.0.2\n");
     let ours = render("127.0.0.1".parse().unwrap(), None);
-    std::mem::forget(Written::write(&path, &ours).unwrap());
+    std::mem::forget(Written::write(&path, &ours, false).unwrap());
     assert_eq!(original(&path), b"nameserver 10.0.0.2\n");
     fs::remove_file(&path).unwrap();
     symlink("nowhere", &path).unwrap();
@@ -71,10 +73,10 @@ fn a_file_comes_back_as_it_was() {
     fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
     let before = fs::metadata(&path).unwrap();
-    let written = Written::write(&path, TEXT).unwrap();
+    let mut written = Written::write(&path, TEXT, false).unwrap();
     assert_eq!(read(&path), TEXT);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, MODE);
-    written.rewrite("# another\n").unwrap();
+    written.rewrite("# another\n".to_owned()).unwrap();
     assert_eq!(read(&path), "# another\n");
     drop(written);
     assert_eq!(read(&path), "nameserver 10.0.0.2\n");
@@ -96,9 +98,9 @@ fn a_file_comes_back_as_it_was() {
 #[test]
 fn nothing_there_is_nothing_again() {
     let (directory, path) = etc();
-    let written = Written::write(&path, TEXT).unwrap();
+    let mut written = Written::write(&path, TEXT, false).unwrap();
     assert_eq!(read(&path), TEXT);
-    written.rewrite(TEXT).unwrap();
+    written.rewrite(TEXT.to_owned()).unwrap();
     drop(written);
     assert!(names(&directory).is_empty());
 }
@@ -112,7 +114,7 @@ fn a_link_is_replaced_itself_and_comes_back() {
             fs::write(&target, "theirs\n").unwrap();
         }
         symlink(&target, &path).unwrap();
-        let written = Written::write(&path, TEXT).unwrap();
+        let written = Written::write(&path, TEXT, false).unwrap();
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
         assert_eq!(read(&path), TEXT);
         drop(written);
@@ -131,13 +133,13 @@ fn a_link_is_replaced_itself_and_comes_back() {
 fn what_a_killed_proxify_left_behind_is_not_taken_for_the_original() {
     let (directory, path) = etc();
     fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
-    std::mem::forget(Written::write(&path, TEXT).unwrap());
-    drop(Written::write(&path, TEXT).unwrap());
+    std::mem::forget(Written::write(&path, TEXT, false).unwrap());
+    drop(Written::write(&path, TEXT, false).unwrap());
     assert_eq!(read(&path), "nameserver 10.0.0.2\n");
 
     fs::remove_file(&path).unwrap();
-    std::mem::forget(Written::write(&path, TEXT).unwrap());
-    drop(Written::write(&path, TEXT).unwrap());
+    std::mem::forget(Written::write(&path, TEXT, false).unwrap());
+    drop(Written::write(&path, TEXT, false).unwrap());
     assert!(
         names(&directory).is_empty(),
         "there was none before the first"
@@ -148,9 +150,39 @@ fn what_a_killed_proxify_left_behind_is_not_taken_for_the_original() {
     for leftover in [".resolv.conf.proxify-new", ".resolv.conf.proxify-kept"] {
         fs::write(directory.path().join(leftover), "old\n").unwrap();
     }
-    drop(Written::write(&path, TEXT).unwrap());
+    drop(Written::write(&path, TEXT, false).unwrap());
     assert_eq!(read(&path), "theirs\n");
     assert_eq!(names(&directory), ["resolv.conf"]);
+}
+
+#[test]
+fn what_the_owner_before_us_kept_is_the_original_whatever_came_after_it() {
+    let (directory, path) = etc();
+    let foreign: [fn(&Path); 3] = [
+        |_| {},
+        |path| fs::write(path, "nameserver 6.6.6.6\n").unwrap(),
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    for foreign in foreign {
+        fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
+        std::mem::forget(Written::write(&path, TEXT, false).unwrap());
+        foreign(&path);
+        let written = Written::write(&path, TEXT, true).unwrap();
+        assert_eq!(read(&path), TEXT);
+        drop(written);
+        assert_eq!(read(&path), "nameserver 10.0.0.2\n");
+        assert_eq!(names(&directory), ["resolv.conf"]);
+    }
+    // A copy from long ago is none.
+    fs::remove_file(&path).unwrap();
+    fs::write(directory.path().join(".resolv.conf.proxify-kept"), "old\n").unwrap();
+    drop(Written::write(&path, TEXT, false).unwrap());
+    drop(Written::write(&path, TEXT, true).unwrap());
+    assert!(names(&directory).is_empty());
+    // One that ended as it should kept nothing.
+    fs::write(&path, "theirs\n").unwrap();
+    drop(Written::write(&path, TEXT, true).unwrap());
+    assert_eq!(read(&path), "theirs\n");
 }
 
 #[test]
@@ -172,12 +204,12 @@ fn a_bind_mount_is_written_through_and_put_back() {
                 None::<&str>,
             )
             .unwrap();
-            let written = Written::write(&path, TEXT).unwrap();
+            let mut written = Written::write(&path, TEXT, false).unwrap();
             assert_eq!(
                 (read(&path), read(&outside)),
                 (TEXT.to_owned(), TEXT.to_owned())
             );
-            written.rewrite("# another\n").unwrap();
+            written.rewrite("# another\n".to_owned()).unwrap();
             assert_eq!(read(&path), "# another\n");
             drop(written);
             assert_eq!((read(&path), read(&outside)), (before.clone(), before));
@@ -185,6 +217,19 @@ fn a_bind_mount_is_written_through_and_put_back() {
             let mut left = names(&directory);
             left.sort();
             assert_eq!(left, ["outside", "resolv.conf"]);
+
+            std::mem::forget(Written::write(&path, TEXT, false).unwrap());
+            for takeover in [true, false] {
+                let next = Written::write(&path, TEXT, takeover).unwrap();
+                assert_eq!(read(&path), TEXT);
+                std::mem::forget(next);
+            }
+            drop(Written::write(&path, TEXT, false).unwrap());
+            assert_eq!(read(&path), read(&outside));
+            assert!(
+                read(&path).starts_with("nameserver 10.0.0.2\n"),
+                "after a killed one too"
+            );
         },
     );
 }
@@ -217,7 +262,7 @@ fn a_read_only_file_system_is_an_error_that_says_what_to_do() {
     in_namespaces(name, || {
         let (directory, path) = etc();
         read_only(directory.path(), || fs::write(&path, "theirs\n").unwrap());
-        let error = Written::write(&path, TEXT).unwrap_err().to_string();
+        let error = Written::write(&path, TEXT, false).unwrap_err().to_string();
         for word in [
             "resolv.conf",
             "Read-only file system",
@@ -247,7 +292,7 @@ fn a_writable_file_mounted_in_a_read_only_directory_is_written_through() {
             None::<&str>,
         )
         .unwrap();
-        let written = Written::write(&path, TEXT).unwrap();
+        let written = Written::write(&path, TEXT, false).unwrap();
         assert_eq!(read(&path), TEXT);
         drop(written);
         assert_eq!(read(&path), "theirs\n");

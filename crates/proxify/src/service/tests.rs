@@ -106,6 +106,23 @@ async fn the_second_may_end_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_programs_resolv_conf_stands_for_two_seconds_at_most_and_not_at_the_end() {
+    let machine = Machine::new();
+    std::fs::write(machine.resolv_conf(), "nameserver 192.0.2.1\n").unwrap();
+    let mut service = machine.start().unwrap();
+    until(&mut service, State::Serving).await;
+    for _ in 0..3 {
+        std::fs::write(machine.resolv_conf(), "nameserver 6.6.6.6\n").unwrap();
+        sleep(Duration::from_secs(2)).await;
+        assert!(machine.is_ours());
+    }
+    std::fs::write(machine.resolv_conf(), "nameserver 6.6.6.6\n").unwrap();
+    service.end().await;
+    let left = std::fs::read_to_string(machine.resolv_conf()).unwrap();
+    assert_eq!(left, "nameserver 192.0.2.1\n");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_foreign_listener_is_an_error_that_names_its_process() {
     let machine = Machine::new();
     let _foreign = std::net::UdpSocket::bind(machine.address).unwrap();

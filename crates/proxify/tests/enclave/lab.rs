@@ -36,6 +36,11 @@ pub(crate) struct Enclave {
 impl Enclave {
     /// With a relay whose parent's resolv.conf names 10.0.0.2 and the search list `ec2.internal`.
     pub(crate) fn new() -> Self {
+        Self::behind(b"nameserver 10.0.0.2\nsearch ec2.internal\n")
+    }
+
+    /// With a relay that sends this as its parent's resolv.conf.
+    pub(crate) fn behind(conf: &'static [u8]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let enclave = Self { directory };
         std::fs::write(enclave.path("resolv.conf"), ORIGINAL).unwrap();
@@ -51,7 +56,7 @@ impl Enclave {
                 ready.send(()).unwrap();
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    tokio::spawn(serve(stream));
+                    tokio::spawn(serve(stream, conf));
                 }
             });
         });
@@ -142,7 +147,7 @@ fn enter() -> std::io::Result<()> {
 }
 
 /// Grants everything; tells a resolv.conf, and answers no query.
-async fn serve(mut stream: Stream) {
+async fn serve(mut stream: Stream, conf: &[u8]) {
     let Ok(command) = server::read_request(&mut stream).await else {
         return;
     };
@@ -153,8 +158,7 @@ async fn serve(mut stream: Stream) {
         return;
     }
     if command == link::Command::ResolvConf {
-        let text = b"nameserver 10.0.0.2\nsearch ec2.internal\n";
-        let _ = frame::write(&mut stream, text).await;
+        let _ = frame::write(&mut stream, conf).await;
     }
     let mut ignored = Vec::new();
     while let Ok(Some(())) = frame::read(&mut stream, &mut ignored).await {}

@@ -4,5 +4,6 @@
 mod app;
 mod dns;
 mod lab;
+mod resolv_conf;
 mod several;
 mod terminal;

@@ -78,3 +78,32 @@ fn a_foreign_listener_is_named() {
     assert!(outcome.stderr.contains(error), "{outcome:?}");
     assert_eq!(enclave.resolv_conf(), ORIGINAL);
 }
+
+#[test]
+fn what_others_write_is_put_right_by_the_next_owner_and_does_not_become_the_original() {
+    let enclave = Enclave::new();
+    let script = r#"
+        holder() { "$PROXIFY" -- sh -c "until [ -e $1.end ]; do sleep 0.02; done" & }
+        ours() { grep -q nameserver.127.0.0.1 resolv.conf; }
+        foreign() { echo nameserver 6.6.6.6 > resolv.conf; }
+        holder one; one=$!
+        until_true serves
+        holder two; two=$!
+        foreign
+        until_true ours
+        # The owner is killed before it can look.
+        foreign
+        kill -9 $one
+        wait $one 2>/dev/null
+        until_true ours
+        foreign
+        until_true ours
+        # It is the last to write, and has not the last word.
+        foreign
+        touch two.end
+        wait $two
+        echo "two: $?"
+    "#;
+    assert_eq!(enclave.run(script).lines(), ["two: 0"]);
+    assert_eq!(enclave.resolv_conf(), ORIGINAL);
+}

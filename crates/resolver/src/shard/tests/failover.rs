@@ -179,8 +179,18 @@ fn many_lookups_that_meet_one_silence_count_it_once() {
     for number in 0..50 {
         lab.query(&query(&format!("{number}.test"), RecordType::A));
     }
-    lab.pass(ms(1500));
+    // The other answers one of them.
+    lab.query(&query("last.test", RecordType::A));
     lab.asks.clear();
+    lab.pass(ms(1500));
+    let (last, others) = lab.asks.split_last().unwrap();
+    assert!(others.iter().all(|ask| ask.nameserver == SECOND));
+    let ask = last.clone();
+    lab.asks.clear();
+    lab.answer(
+        &ask,
+        &response("last.test", RecordType::A).answer(a("last.test", 60, 1)),
+    );
     lab.pass(secs(1));
     assert_eq!(preferred(&mut lab), FIRST);
 }
@@ -276,4 +286,29 @@ fn the_deadline_is_four_seconds() {
         // Each was asked once: they may be slow, and the link loses nothing.
         assert_eq!(lab.asks.len(), nameservers.len());
     }
+}
+
+#[test]
+fn the_only_one_that_answers_is_found_wherever_it_stands() {
+    let servers: Vec<std::net::SocketAddr> = (1..=8)
+        .map(|last| std::net::SocketAddr::from(([10, 0, 0, last], 53)))
+        .collect();
+    let last = servers[7];
+    let mut lab = Lab::new(&servers);
+    let mut asked = Vec::new();
+    // Three a lookup.
+    for name in ["a.test", "b.test", "c.test", "d.test"] {
+        lab.query(&query(name, RecordType::A));
+        for _ in 0..45 {
+            while !lab.asks.is_empty() {
+                let ask = lab.asks.remove(0);
+                asked.push(ask.nameserver);
+                if ask.nameserver == last {
+                    lab.answer(&ask, &response(name, RecordType::A).answer(a(name, 60, 1)));
+                }
+            }
+            lab.pass(ms(100));
+        }
+    }
+    assert!(asked.contains(&last), "{asked:?}");
 }
