@@ -123,6 +123,18 @@ END
     ran.assert_prints(&["1", "10.0.1.12", "10.0.2.12", "2"]);
 }
 
+/// Nothing is named by hand: IMDS, asked through the old parent, leads to base + 2.
+#[test]
+fn the_nameserver_is_found_by_imds() {
+    let ran = sandbox().env("PROXIFY_NAMESERVERS", "auto").run(&format!(
+        "{SWAPS}
+         $PROXIFY -- getent ahostsv4 ec2.us-east-1.amazonaws.com | awk '{{print $1}}' | sort -u
+         grep -q '0x01 169.254.169.254:80' /run/requests && echo asked
+         kill $OLD"
+    ));
+    ran.assert_prints(&["10.0.1.17", "10.0.2.17", "asked"]);
+}
+
 /// RESOLV_CONF is closed without a reply, again and again: one line says so.
 #[test]
 fn a_parent_that_names_no_nameservers_is_asked_on_until_it_is_a_new_one() {
