@@ -55,12 +55,15 @@ impl Servers {
 
     /// The first that is not tried and not resting, else the one whose rest ends first. While none
     /// is known to answer, those that were never asked go before those whose rest is over: a lookup
-    /// has time for three, and the one that answers may be the eighth.
+    /// has time for three, and the one that answers may be the eighth. Once one is known, a lookup
+    /// probes one other at most, and then asks that one.
     pub(crate) fn choose(&mut self, now: Millis, tried: &mut Tried) -> Option<SocketAddr> {
         let is_lost = !self.servers.iter().any(|server| server.answers);
+        let has_probed = tried.0 != 0;
         let rest = |server: &Server| {
+            let unknown = has_probed && !server.answers;
             let again = is_lost && server.resting_until != 0;
-            (server.resting_until.saturating_sub(now), again)
+            (unknown, server.resting_until.saturating_sub(now), again)
         };
         let (index, server) = self
             .servers

@@ -1,5 +1,7 @@
 //! One nameserver fails, another is asked.
 
+use std::net::SocketAddr;
+
 use hickory_proto::op::{Edns, Message, ResponseCode};
 
 use super::lab::{
@@ -121,7 +123,7 @@ fn be_silent(lab: &mut Lab) {
 }
 
 /// Whom the shard would ask now.
-fn preferred(lab: &mut Lab) -> std::net::SocketAddr {
+fn preferred(lab: &mut Lab) -> SocketAddr {
     lab.query(&www());
     let ask = lab.asked();
     lab.answer(&ask, &www_is(1, 0));
@@ -290,8 +292,8 @@ fn the_deadline_is_four_seconds() {
 
 #[test]
 fn the_only_one_that_answers_is_found_wherever_it_stands() {
-    let servers: Vec<std::net::SocketAddr> = (1..=8)
-        .map(|last| std::net::SocketAddr::from(([10, 0, 0, last], 53)))
+    let servers: Vec<SocketAddr> = (1..=8)
+        .map(|last| SocketAddr::from(([10, 0, 0, last], 53)))
         .collect();
     let last = servers[7];
     let mut lab = Lab::new(&servers);
@@ -311,4 +313,37 @@ fn the_only_one_that_answers_is_found_wherever_it_stands() {
         }
     }
     assert!(asked.contains(&last), "{asked:?}");
+}
+
+/// Whatever stands before the one that is known to answer, a lookup loses one attempt to it.
+#[test]
+fn a_lookup_probes_one_silent_nameserver_at_most() {
+    let good: SocketAddr = "10.0.0.99:53".parse().unwrap();
+    let mut lab = Lab::new(&[FIRST, SECOND, THIRD, good]);
+    let finds = |lab: &mut Lab, name: &str| {
+        let client = lab.query(&query(name, RecordType::A));
+        let mut silent = 0;
+        while lab.is_waiting(client) {
+            while let Some(ask) = lab.asks.pop() {
+                if ask.nameserver == good {
+                    lab.answer(&ask, &response(name, RecordType::A).answer(a(name, 60, 1)));
+                } else {
+                    silent += 1;
+                }
+            }
+            lab.pass(ms(100));
+        }
+        (lab.reply(client).rcode(), silent)
+    };
+    // Nobody knows yet who answers.
+    for round in 0..4 {
+        finds(&mut lab, &format!("round{round}.test"));
+    }
+    // The rests of all others are over.
+    lab.pass(secs(120));
+    for number in 0..8 {
+        let (rcode, silent) = finds(&mut lab, &format!("n{number}.test"));
+        assert_eq!(rcode, ResponseCode::NoError);
+        assert!(silent <= 1, "{silent}");
+    }
 }
