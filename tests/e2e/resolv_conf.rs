@@ -1,9 +1,6 @@
 //! The enclave's resolv.conf, byte by byte, behind all kinds of parents, and in foreign hands.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use tests::sandbox;
+use tests::{WAIT_FOR, file, sandbox, unbound_conf};
 
 const HEADER: &str =
     "# Written by proxify, whose stub answers here; the file from before is put back at the end.\n";
@@ -18,13 +15,6 @@ done
 cat /etc/resolv.conf
 ";
 
-/// A file for a script.
-fn file(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).unwrap();
-    path
-}
-
 /// Runs `script` behind a parent whose resolv.conf says `text`; `prepare` comes before. Checks that
 /// the enclave's then says exactly `expected` after our header, and gives the lines after it.
 #[track_caller]
@@ -37,7 +27,7 @@ fn behind(
 ) -> Vec<String> {
     let search = expected[1].strip_prefix("search ").unwrap();
     let ran = sandbox!()
-        .env("PARENT", file(name, text))
+        .env("PARENT", file!(name, text))
         .env("SEARCH", search)
         .run(&format!("{prepare}\n{FOLLOW}\n{script}"));
     let lines = ran.lines();
@@ -102,24 +92,15 @@ fn a_parent_with_systemd_resolved() {
 
 #[test]
 fn a_parent_with_ipv6_nameservers() {
-    let unbound = file(
+    let local = [
+        r#"local-zone: "ec2.us-east-1.amazonaws.com." static"#,
+        r#"local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.0.1.66""#,
+        r#"local-zone: "kv.internal." static"#,
+        r#"local-data: "v4only.kv.internal. 60 IN A 10.0.1.67""#,
+    ];
+    let unbound = file!(
         "v6-unbound.conf",
-        r#"
-server:
-    interface: fd00:ec2:7::2
-    access-control: ::/0 allow
-    directory: "/tmp"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    do-daemonize: no
-    module-config: "iterator"
-    local-zone: "ec2.us-east-1.amazonaws.com." static
-    local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.0.1.66"
-    local-zone: "kv.internal." static
-    local-data: "v4only.kv.internal. 60 IN A 10.0.1.67"
-"#,
+        unbound_conf("fd00:ec2:7::2", "::/0", &local)
     );
     let lines = behind(
         "v6.conf",
@@ -128,10 +109,8 @@ server:
             "$SANDBOX ctl vpc ip address add fd00:ec2:7::2/64 dev vpc0 nodad
              $SANDBOX ctl parent ip address add fd00:ec2:7::10/64 dev eth0 nodad
              $SANDBOX ctl vpc unbound -d -c {} &
-             for attempt in $(seq 100); do
-                 $SANDBOX ctl vpc dig +time=1 +tries=1 @fd00:ec2:7::2 . >/dev/null 2>&1 && break
-                 sleep 0.1
-             done",
+             {WAIT_FOR}
+             wait_for fd00:ec2:7::2",
             unbound.display()
         ),
         [NAMESERVER, "search kv.internal", OPTIONS],

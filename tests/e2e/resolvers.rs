@@ -1,55 +1,26 @@
 //! Real nameservers at the VPC's base + 2, in VPCs other than 10.0.0.0/16.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use tests::sandbox;
-
-/// Waits until the nameserver answers in its own network.
-const WAIT: &str = "
-wait_for() {
-    for attempt in $(seq 100); do
-        $SANDBOX ctl vpc dig +time=1 +tries=1 @$1 ec2.us-east-1.amazonaws.com >/dev/null 2>&1 && return
-        sleep 0.1
-    done
-    echo \"nothing answers at $1\" >&2; exit 1
-}
-";
-
-fn file(name: &str, text: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::write(&path, text).unwrap();
-    path
-}
+use tests::{WAIT_FOR, file, sandbox, unbound_conf};
 
 #[test]
 fn unbound_in_10_7() {
-    let config = file(
+    let local = [
+        r#"local-zone: "amazonaws.com." static"#,
+        r#"local-data: "amazonaws.com. 900 IN SOA ns. host. 1 7200 900 1209600 60""#,
+        r#"local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.7.1.17""#,
+        r#"local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.7.2.17""#,
+        r#"local-data: "alias.amazonaws.com. 60 IN CNAME ec2.us-east-1.amazonaws.com.""#,
+        r#"local-data-ptr: "10.7.1.17 ip-10-7-1-17.ec2.internal""#,
+    ];
+    let config = file!(
         "unbound.conf",
-        r#"
-server:
-    interface: 10.7.0.2
-    access-control: 10.7.0.0/16 allow
-    directory: "/tmp"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    do-daemonize: no
-    module-config: "iterator"
-    local-zone: "amazonaws.com." static
-    local-data: "amazonaws.com. 900 IN SOA ns. host. 1 7200 900 1209600 60"
-    local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.7.1.17"
-    local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.7.2.17"
-    local-data: "alias.amazonaws.com. 60 IN CNAME ec2.us-east-1.amazonaws.com."
-    local-data-ptr: "10.7.1.17 ip-10-7-1-17.ec2.internal"
-"#,
+        unbound_conf("10.7.0.2", "10.7.0.0/16", &local)
     );
     let ran = sandbox!()
         .options(&["--vpc-cidr", "10.7.0.0/16", "--resolver", "none"])
         .env("CONFIG", config)
         .run(&format!(
-            "{WAIT}
+            "{WAIT_FOR}
              $SANDBOX ctl vpc unbound -d -c $CONFIG &
              wait_for 10.7.0.2
              cat /etc/resolv.conf | grep -v '^#'
@@ -80,7 +51,7 @@ server:
 
 #[test]
 fn nsd_in_172_31() {
-    let zone = file(
+    let zone = file!(
         "amazonaws.zone",
         "$ORIGIN amazonaws.com.
 $TTL 60
@@ -93,7 +64,7 @@ big IN TXT \"0123456789012345678901234567890123456789012345678901234567890123456
 raw IN TYPE65280 \\# 3 010203
 ",
     );
-    let config = file(
+    let config = file!(
         "nsd.conf",
         &format!(
             r#"
@@ -120,7 +91,7 @@ zone:
         .options(&["--vpc-cidr", "172.31.0.0/16", "--resolver", "none"])
         .env("CONFIG", config)
         .run(&format!(
-            "{WAIT}
+            "{WAIT_FOR}
              $SANDBOX ctl vpc nsd -d -c $CONFIG &
              wait_for 172.31.0.2
              getent ahostsv4 ec2.us-east-1.amazonaws.com | awk '{{print $1}}' | sort -u
@@ -140,29 +111,20 @@ zone:
     ]);
 }
 
-/// DESIGN's "no failed query and no flush": the VPC's resolver moves while names are looked up.
+/// No lookup fails and nothing is flushed: the VPC's resolver moves while names are looked up.
 #[test]
 fn a_change_of_nameserver_on_the_parent_is_in_effect_within_five_seconds() {
-    let config = file(
+    let local = [
+        r#"local-zone: "amazonaws.com." static"#,
+        r#"local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.0.9.9""#,
+        r#"local-data: "sqs.us-east-1.amazonaws.com. 60 IN A 10.0.9.10""#,
+    ];
+    let config = file!(
         "unbound-moved.conf",
-        r#"
-server:
-    interface: 10.0.0.1
-    access-control: 10.0.0.0/16 allow
-    directory: "/tmp"
-    chroot: ""
-    username: ""
-    pidfile: ""
-    use-syslog: no
-    do-daemonize: no
-    module-config: "iterator"
-    local-zone: "amazonaws.com." static
-    local-data: "ec2.us-east-1.amazonaws.com. 60 IN A 10.0.9.9"
-    local-data: "sqs.us-east-1.amazonaws.com. 60 IN A 10.0.9.10"
-"#,
+        unbound_conf("10.0.0.1", "10.0.0.0/16", &local)
     );
     let ran = sandbox!().env("CONFIG", config).run(&format!(
-        "{WAIT}
+        "{WAIT_FOR}
          $SANDBOX ctl vpc unbound -d -c $CONFIG &
          unbound=$!
          wait_for 10.0.0.1

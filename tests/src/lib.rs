@@ -5,6 +5,7 @@
 //! that cannot run fails and says why; none is skipped.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -33,6 +34,45 @@ macro_rules! compile {
     ($compiler:expr, $source:expr, $($argument:expr),*) => {
         $crate::compile($compiler, $source, &[$($argument),*], env!("CARGO_TARGET_TMPDIR"))
     };
+}
+
+/// Writes a file for a script and gives its path.
+#[macro_export]
+macro_rules! file {
+    ($name:expr, $text:expr $(,)?) => {
+        $crate::file(env!("CARGO_TARGET_TMPDIR"), $name, $text)
+    };
+}
+
+/// `wait_for ADDRESS` for a script: returns once a nameserver answers there, in the VPC's network.
+pub const WAIT_FOR: &str = "
+wait_for() {
+    for attempt in $(seq 100); do
+        $SANDBOX ctl vpc dig +time=1 +tries=1 @$1 ec2.us-east-1.amazonaws.com >/dev/null 2>&1 && return
+        sleep 0.1
+    done
+    echo \"nothing answers at $1\" >&2; exit 1
+}
+";
+
+/// The configuration of an unbound that serves `clients` at `address`, from these lines of local
+/// zones and data alone.
+#[must_use]
+pub fn unbound_conf(address: &str, clients: &str, local: &[&str]) -> String {
+    let local: String = local.iter().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "server:
+    interface: {address}
+    access-control: {clients} allow
+    directory: \"/tmp\"
+    chroot: \"\"
+    username: \"\"
+    pidfile: \"\"
+    use-syslog: no
+    do-daemonize: no
+    module-config: \"iterator\"
+{local}"
+    )
 }
 
 impl Sandbox {
@@ -128,6 +168,17 @@ impl fmt::Display for Ran {
             output.status
         )
     }
+}
+
+/// See [`file!`].
+///
+/// # Panics
+/// If it cannot be written.
+#[must_use]
+pub fn file(directory: &str, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = Path::new(directory).join(name);
+    fs::write(&path, text).expect("the directory is cargo's own for tests");
+    path
 }
 
 /// Compiles `tests/clients/SOURCE` with `compiler` and gives the program's path.

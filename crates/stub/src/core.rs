@@ -98,14 +98,13 @@ impl Core {
 
     /// Calls `each` with the shard once for a batch of packets.
     pub(crate) fn batch(self: &Arc<Self>, each: impl FnOnce(&mut Queries<'_>)) {
-        let mut state = self.lock();
-        let State { shard, actions, .. } = &mut *state;
-        each(&mut Queries {
-            shard,
-            actions,
-            now: now(),
+        self.act(|State { shard, actions, .. }| {
+            each(&mut Queries {
+                shard,
+                actions,
+                now: now(),
+            });
         });
-        self.finish(state);
     }
 
     /// Takes one query that came over TCP; a reply known at once is given to `reply`.
@@ -115,35 +114,29 @@ impl Core {
         packet: &[u8],
         reply: impl FnOnce(&[u8]),
     ) -> Asked {
-        let mut state = self.lock();
-        let State {
-            shard,
-            actions,
-            reply: out,
-            ..
-        } = &mut *state;
-        let asked = match shard.query(now(), client, Transport::Tcp, packet, out) {
-            Step::Reply(length) => {
-                reply(out.get(..length).unwrap_or_default());
-                Asked::Replied
+        self.act(|state| {
+            let out = &mut state.reply;
+            let step = state
+                .shard
+                .query(now(), client, Transport::Tcp, packet, out);
+            match step {
+                Step::Reply(length) => {
+                    reply(out.get(..length).unwrap_or_default());
+                    Asked::Replied
+                }
+                Step::Ask(ask) => {
+                    state.actions.push(Action::Ask(ask));
+                    Asked::Waits
+                }
+                Step::Wait => Asked::Waits,
+                Step::Drop => Asked::Dropped,
             }
-            Step::Ask(ask) => {
-                actions.push(Action::Ask(ask));
-                Asked::Waits
-            }
-            Step::Wait => Asked::Waits,
-            Step::Drop => Asked::Dropped,
-        };
-        self.finish(state);
-        asked
+        })
     }
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        let mut state = self.lock();
-        let State { shard, actions, .. } = &mut *state;
-        shard.answer(now(), ticket, result, actions);
-        self.finish(state);
+        self.act(|State { shard, actions, .. }| shard.answer(now(), ticket, result, actions));
     }
 
     /// Follows the nameservers: connections to new ones are opened, those to old ones end when what
@@ -170,10 +163,7 @@ impl Core {
                 });
             }
         }
-        let mut state = self.lock();
-        let State { shard, actions, .. } = &mut *state;
-        shard.set_nameservers(now(), nameservers, actions);
-        self.finish(state);
+        self.act(|State { shard, actions, .. }| shard.set_nameservers(now(), nameservers, actions));
     }
 
     /// Calls the shard when something is due.
@@ -194,11 +184,10 @@ impl Core {
                 () = due => {}
                 () = self.earlier.notified() => continue,
             }
-            let mut state = self.lock();
-            state.awake_at = None;
-            let State { shard, actions, .. } = &mut *state;
-            shard.tick(now(), actions);
-            self.finish(state);
+            self.act(|state| {
+                state.awake_at = None;
+                state.shard.tick(now(), &mut state.actions);
+            });
         }
     }
 
@@ -220,10 +209,7 @@ impl Core {
             }
         }
         self.ready.send_replace(true);
-        let mut state = self.lock();
-        let State { shard, actions, .. } = &mut *state;
-        shard.link_is_up(now(), actions);
-        self.finish(state);
+        self.act(|State { shard, actions, .. }| shard.link_is_up(now(), actions));
     }
 
     fn tell(&self, carrier: Carrier) {
@@ -270,6 +256,14 @@ impl Core {
         self.upstreams
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends the shard, and then does what it wants done.
+    fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = act(&mut state);
+        self.finish(state);
+        result
     }
 
     /// Releases the shard and does what it wants done.
