@@ -16,12 +16,14 @@ mod address;
 pub mod frame;
 mod listener;
 mod parent;
+mod rule;
 pub mod socks;
 mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
+pub use rule::{ParseRuleError, Rule};
 pub use socks::{Command, Reply};
 pub use stream::Stream;
 

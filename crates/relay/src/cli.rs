@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use link::{BindError, ListenAddress, Listener};
+use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{CONNECTIONS, DNS_SOCKETS};
 use crate::ready::{self, ReadyError, ReadyFd};
-use crate::{Config, Files, Limits, Policy, Rule, serve};
+use crate::{Config, Files, Limits, Policy, serve};
 
 /// Bad usage (sysexits.h, EX_USAGE).
 const USAGE: u8 = 64;

@@ -26,7 +26,7 @@ mod tunnel;
 
 pub use cli::main;
 pub use config::{Config, Limits};
-pub use policy::{ParseRuleError, Policy, Rule};
+pub use policy::Policy;
 pub use resolv_conf::Files;
 pub use server::serve;
 
