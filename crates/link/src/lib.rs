@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod carry;
 pub mod frame;
 mod listener;
 mod parent;
@@ -21,6 +22,7 @@ pub mod socks;
 mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
+pub use carry::{Carried, CarryError, IDLE, Side, carry};
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};
