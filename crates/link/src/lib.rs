@@ -22,6 +22,7 @@ mod stream;
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
+pub use socks::client::ExchangeError;
 pub use socks::{Command, Reply};
 pub use stream::Stream;
 
