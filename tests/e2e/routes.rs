@@ -154,6 +154,23 @@ fn where_nothing_can_be_discovered_app_does_not_wait_for_it() {
     assert!(!ran.stderr().contains("going on without"), "{ran}");
 }
 
+/// It is connected to the route's nameserver long before.
+#[test]
+fn app_waits_for_the_nameservers_of_all_other_names() {
+    let ran = sandbox!()
+        .options(&["--no-proxify", "--no-relay"])
+        .env("PROXIFY_ROUTE", "kv.internal=10.0.0.2")
+        .env("PROXIFY_LOG", "info")
+        .run(
+            "$SANDBOX ctl parent sh -c ': > /etc/resolv.conf'
+             touch /run/sandbox/imds/hang
+             $SANDBOX ctl relay start
+             $(dirname $SANDBOX)/proxify -- \
+                 grep -o 'nameservers taken source=AmazonDNS' /run/log 2> /run/log",
+        );
+    ran.assert_prints(&["nameservers taken source=AmazonDNS"]);
+}
+
 #[test]
 fn a_route_that_the_parent_does_not_let_through_is_told() {
     let ran = sandbox!()

@@ -159,21 +159,29 @@ impl Upstreams {
             }
             return;
         }
-        if failed == Failed::Link {
-            return;
+        for route in self.lost(nameserver, failed) {
+            warn!(
+                %route, %nameserver,
+                "names of this route that are not cached do not resolve: {error}"
+            );
         }
+    }
+
+    /// The routes that have nobody left, if it was not said before. What the link loses is about to
+    /// come back, or the link to go down as a whole.
+    fn lost(&mut self, nameserver: SocketAddr, failed: Failed) -> Vec<Name> {
+        let has = |address: &SocketAddr| self.open.contains_key(address);
+        let mut lost = Vec::new();
         for group in self.routed.iter_mut().chain([&mut self.discovered]) {
-            let has = |address: &SocketAddr| self.open.contains_key(address);
-            if group.nameservers.contains(&nameserver)
+            if failed == Failed::Unreachable
+                && group.nameservers.contains(&nameserver)
                 && !group.nameservers.iter().any(has)
                 && !std::mem::replace(&mut group.is_down, true)
             {
-                warn!(
-                    route = %group.suffix, %nameserver,
-                    "names of this route that are not cached do not resolve: {error}"
-                );
+                lost.push(group.suffix);
             }
         }
+        lost
     }
 
     /// Whom there is a connection to now.
@@ -202,5 +210,80 @@ fn tell(carrier: Carrier, parent: &Parent) {
              lookup count against AmazonDNS's quota of 1024 packets a second; proxify-relay \
              there makes it one"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resolver::Route;
+
+    use super::*;
+
+    fn nameserver(host: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, host], 53))
+    }
+
+    /// Discovered is 10.0.0.2; `a` has .3 and .4, `b` has .4 alone.
+    fn upstreams() -> Upstreams {
+        let route = |suffix: &str, hosts: &[u8]| Route {
+            suffix: suffix.parse().unwrap(),
+            nameservers: hosts.iter().copied().map(nameserver).collect(),
+        };
+        let routes = vec![route("a", &[3, 4]), route("b", &[4])];
+        let mut upstreams = Upstreams::new(&Routes::new(routes).unwrap());
+        upstreams.follow(&[nameserver(2)], |_, _| {});
+        upstreams
+    }
+
+    fn open(upstreams: &mut Upstreams, host: u8) -> bool {
+        let parent = Parent::new(
+            link::Address::Unix("/nonexistent".into()),
+            link::DEFAULT_PORT,
+        );
+        upstreams.opened(nameserver(host), Carrier::Relay, &parent)
+    }
+
+    fn lost(upstreams: &mut Upstreams, host: u8) -> Vec<String> {
+        let lost = upstreams.lost(nameserver(host), Failed::Unreachable);
+        lost.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_route_is_lost_once_with_the_last_of_its_nameservers() {
+        let mut upstreams = upstreams();
+        for host in 2..=4 {
+            open(&mut upstreams, host);
+        }
+        upstreams.closed(nameserver(4));
+        // What the link loses is not lost.
+        assert_eq!(upstreams.lost(nameserver(4), Failed::Link), []);
+        assert_eq!(lost(&mut upstreams, 4), ["b"]);
+        assert!(lost(&mut upstreams, 4).is_empty(), "it was told");
+        upstreams.closed(nameserver(3));
+        assert_eq!(lost(&mut upstreams, 3), ["a"]);
+        open(&mut upstreams, 4);
+        upstreams.closed(nameserver(4));
+        assert_eq!(lost(&mut upstreams, 4), ["a", "b"], "both were back");
+        open(&mut upstreams, 3);
+        upstreams.closed(nameserver(2));
+        assert_eq!(lost(&mut upstreams, 2), ["."]);
+    }
+
+    #[test]
+    fn the_link_is_up_with_the_first_connection_and_down_with_the_last() {
+        let mut upstreams = upstreams();
+        assert_eq!(upstreams.reach(), Reach::Nobody);
+        assert!(open(&mut upstreams, 4));
+        assert_eq!(upstreams.reach(), Reach::Routed);
+        assert!(!open(&mut upstreams, 2));
+        assert_eq!(upstreams.reach(), Reach::Discovered);
+        // One to a nameserver that was dropped and taken again.
+        assert!(!open(&mut upstreams, 2));
+        upstreams.closed(nameserver(2));
+        assert_eq!(upstreams.reach(), Reach::Discovered);
+        upstreams.closed(nameserver(2));
+        upstreams.closed(nameserver(4));
+        assert_eq!(upstreams.reach(), Reach::Nobody);
+        assert!(open(&mut upstreams, 3));
     }
 }

@@ -43,6 +43,11 @@ async fn routed_names_resolve_before_a_nameserver_is_discovered_and_keep_to_thei
 
     assert_right(&lab.ask(3, "B.Corp.Example.").await);
     assert_eq!(lab.relay.last_nameserver(), Some(nameserver(9)));
+
+    // What has been reached counts, though it be lost again.
+    lab.nameservers.send_replace(Arc::from([]));
+    assert_right(&lab.ask(4, "c.corp.example.").await);
+    assert_eq!(*lab.reach.borrow(), Reach::Discovered);
 }
 
 #[tokio::test]
