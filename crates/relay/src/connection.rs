@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::socks::server::{self, HandshakeError};
-use link::{Command, Reply};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use link::{Command, Reply, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -20,10 +20,7 @@ use crate::{dns, resolv_conf, tunnel};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end. What goes wrong is one log line.
-pub(crate) async fn run<S>(mut stream: S, seat: Seat, relay: Arc<Relay>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
     let peer = seat.peer();
     let mut drain = relay.drain.clone();
     let handshake = timeout(relay.limits.handshake, server::read_request(&mut stream));
@@ -58,15 +55,12 @@ where
     }
 }
 
-async fn serve<S>(
-    mut stream: S,
+async fn serve(
+    mut stream: Stream,
     command: Command,
     seat: &Seat,
     relay: &Relay,
-) -> Result<(), ConnectionError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<(), ConnectionError> {
     let drain = relay.drain.clone();
     match command {
         Command::Connect(to) => {
@@ -117,10 +111,7 @@ fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
 }
 
 /// Says that the stream is the command's from here.
-async fn grant<S>(stream: &mut S, relay: &Relay) -> Result<(), ConnectionError>
-where
-    S: AsyncWrite + Unpin,
-{
+async fn grant(stream: &mut Stream, relay: &Relay) -> Result<(), ConnectionError> {
     let reply = server::write_reply(stream, Reply::Succeeded, link::socks::UNSPECIFIED);
     match timeout(relay.limits.handshake, reply).await {
         Ok(written) => written.map_err(ConnectionError::Reply),
@@ -130,10 +121,7 @@ where
 
 /// Sends a refusal and lets the peer read it: closing with bytes unread would reset the
 /// connection, and the reply could be lost.
-async fn refuse<S>(mut stream: S, reply: Option<Reply>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn refuse(mut stream: Stream, reply: Option<Reply>) {
     let Some(reply) = reply else { return };
     let farewell = async {
         server::write_refusal(&mut stream, reply).await?;
