@@ -46,12 +46,14 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
         }
     };
     debug!(%peer, "{command}");
-    if let Err(error) = serve(stream, command, &seat, &relay).await {
-        relay.complain(
+    match serve(stream, command, &seat, &relay).await {
+        Ok(()) => {}
+        Err(ConnectionError::Denied { to, denied }) => relay.refused(peer, command, to, &denied),
+        Err(error) => relay.complain(
             Some(peer),
             error.kind(),
             &format_args!("{command}: {error}"),
-        );
+        ),
     }
 }
 
@@ -107,7 +109,7 @@ fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
     relay
         .policy
         .judge(to, &own)
-        .map_err(ConnectionError::Denied)
+        .map_err(|denied| ConnectionError::Denied { to, denied })
 }
 
 /// Says that the stream is the command's from here.
@@ -137,8 +139,8 @@ async fn refuse(mut stream: Stream, reply: Option<Reply>) {
 /// Why a connection ended that had sent a whole request.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error(transparent)]
-    Denied(Denied),
+    #[error("{denied}")]
+    Denied { to: SocketAddr, denied: Denied },
     #[error("cannot read the parent's own addresses, so nothing is allowed: {0}")]
     OwnAddresses(io::Error),
     #[error("inbound connections are not served")]
@@ -155,7 +157,7 @@ impl ConnectionError {
     /// The line's first words, by which floods are counted.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Denied(_) => "not allowed",
+            Self::Denied { .. } => "not allowed",
             Self::OwnAddresses(_) => "not judged",
             Self::Bind => "not supported",
             Self::Reply(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
@@ -165,7 +167,7 @@ impl ConnectionError {
     /// What the enclave is told, where the request is refused.
     fn reply(&self) -> Reply {
         match self {
-            Self::Denied(_) => Reply::NotAllowed,
+            Self::Denied { .. } => Reply::NotAllowed,
             _ => Reply::GeneralFailure,
         }
     }

@@ -20,6 +20,7 @@ mod dns;
 mod floods;
 mod policy;
 mod ready;
+mod refusals;
 mod resolv_conf;
 mod server;
 mod tunnel;

@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::{Listener, Peer, Stream};
+use link::{Command, Listener, Peer, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -15,7 +16,8 @@ use tracing::{info, warn};
 use crate::admission::Admission;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
-use crate::policy::Policy;
+use crate::policy::{Denied, Policy};
+use crate::refusals::{Destination, Refusals};
 use crate::{connection, resolv_conf};
 
 /// The wait after the system refused to accept, for lack of descriptors or memory: they come back
@@ -31,6 +33,7 @@ pub(crate) struct Relay {
     /// True once the relay stops.
     pub(crate) drain: watch::Receiver<bool>,
     floods: Mutex<Floods>,
+    refusals: Mutex<Refusals>,
 }
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, queries in flight are
@@ -110,6 +113,7 @@ impl Relay {
             resolv_conf,
             drain,
             floods: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -122,10 +126,25 @@ impl Relay {
         }
     }
 
+    /// Writes that the policy refuses a destination, unless it was written within the last minute.
+    pub(crate) fn refused(&self, peer: Peer, command: Command, to: SocketAddr, denied: &Denied) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match refusals.admit(peer, to, Instant::now()) {
+            None => {}
+            Some(Destination::One(_)) => warn!(%peer, "not allowed: {command}: {denied}"),
+            Some(others) => warn!(%peer, "not allowed: {others}, the last {command}: {denied}"),
+        }
+    }
+
     fn flush_floods(&self) {
         let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, kind, count) in floods.flush(Instant::now()) {
             warn!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        drop(floods);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, destination, count) in refusals.flush(Instant::now()) {
+            warn!(%peer, count, "not allowed: {destination}: {count} more");
         }
     }
 }

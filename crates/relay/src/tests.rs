@@ -21,6 +21,7 @@ use crate::server::Relay;
 use crate::{Config, Files, Limits, Policy, connection, serve};
 
 mod enclave;
+mod old_enclave;
 
 const PORT: u32 = 8888;
 
