@@ -26,6 +26,7 @@ pub use carry::{Carried, CarryError, IDLE, Side, carry};
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};
+pub use socks::client::ExchangeError;
 pub use socks::{Command, Reply};
 pub use stream::Stream;
 

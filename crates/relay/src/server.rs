@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
 use crate::policy::{Denied, Policy};
@@ -32,8 +33,10 @@ pub(crate) struct Relay {
     pub(crate) resolv_conf: watch::Receiver<resolv_conf::Text>,
     /// True once the relay stops.
     pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) ports: Arc<Ports>,
     floods: Mutex<Floods>,
     refusals: Mutex<Refusals>,
+    news: Mutex<Floods>,
 }
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, queries in flight are
@@ -111,9 +114,11 @@ impl Relay {
             policy: config.policy.clone(),
             limits: config.limits,
             resolv_conf,
+            ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             floods: Mutex::default(),
             refusals: Mutex::default(),
+            news: Mutex::default(),
         }
     }
 
@@ -136,12 +141,26 @@ impl Relay {
         }
     }
 
+    /// Writes a line about what a peer is given, likewise once a second.
+    pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if news.admit(Some(peer), kind, Instant::now()) {
+            drop(news);
+            info!(peer = %peer, "{kind} {detail}");
+        }
+    }
+
     fn flush_floods(&self) {
-        let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
-        for (peer, kind, count) in floods.flush(Instant::now()) {
+        let flush = |floods: &Mutex<Floods>| {
+            let mut floods = floods.lock().unwrap_or_else(PoisonError::into_inner);
+            floods.flush(Instant::now())
+        };
+        for (peer, kind, count) in flush(&self.floods) {
             warn!(peer = name(peer), count, "{kind}: {count} more");
         }
-        drop(floods);
+        for (peer, kind, count) in flush(&self.news) {
+            info!(peer = name(peer), count, "{kind}: {count} more");
+        }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {
             warn!(%peer, count, "not allowed: {destination}: {count} more");
