@@ -57,7 +57,7 @@ async fn stream_to_a_slow_reader(direction: &mut Direction) -> HashSet<&'static 
 }
 
 #[tokio::test]
-async fn a_stream_is_spliced_and_its_pipe_given_back() {
+async fn a_stream_is_spliced_and_holds_no_pipe_afterwards() {
     let held = stream_to_a_slow_reader(&mut Direction::default()).await;
     assert!(held.contains("pipe"), "{held:?}");
 }
