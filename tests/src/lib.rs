@@ -28,11 +28,11 @@ macro_rules! sandbox {
     };
 }
 
-/// Compiles a C program of `tests/clients` as a test's own client.
+/// Makes a client, and gives the variables by which its commands name things.
 #[macro_export]
-macro_rules! compile {
-    ($compiler:expr, $source:expr, $($argument:expr),*) => {
-        $crate::compile($compiler, $source, &[$($argument),*], env!("CARGO_TARGET_TMPDIR"))
+macro_rules! build {
+    ($name:expr, $command:expr) => {
+        $crate::build($name, $command, env!("CARGO_TARGET_TMPDIR"))
     };
 }
 
@@ -181,21 +181,31 @@ pub fn file(directory: &str, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// Compiles `tests/clients/SOURCE` with `compiler` and gives the program's path.
+/// Runs a shell command that makes `$OUT` from the sources in `$CLIENTS`, and gives these
+/// and `$ROOTS`, what `tests/roots` made.
 ///
 /// # Panics
-/// If the compiler is missing or fails.
+/// If it fails.
 #[must_use]
-pub fn compile(compiler: &str, source: &str, arguments: &[&str], target: &str) -> PathBuf {
-    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    let program = Path::new(target).join(format!("{source}.{compiler}{}", arguments.concat()));
-    let status = Command::new(compiler)
-        .args(["-O1", "-Wall", "-Werror", "-o"])
-        .arg(&program)
-        .arg(clients.join(source))
-        .args(arguments)
+pub fn build(name: &str, command: &str, target: &str) -> [(&'static str, PathBuf); 3] {
+    let target = Path::new(target);
+    let variables = [
+        (
+            "CLIENTS",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("clients"),
+        ),
+        ("ROOTS", target.join("clients")),
+        ("OUT", target.join(format!("client-{name}"))),
+    ];
+    let status = Command::new("sh")
+        .args(["-euc", command])
+        .env("GOCACHE", target.join("go"))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .status()
-        .unwrap_or_else(|error| panic!("{compiler}: {error}; `tests/run` installs it"));
-    assert!(status.success(), "{compiler} {source}: {status}");
-    program
+        .expect("there is a shell");
+    assert!(
+        status.success(),
+        "{command}: {status}; `tests/run` installs what it needs"
+    );
+    variables
 }
