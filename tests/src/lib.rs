@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod guest;
 pub mod old_parent;
 
 /// An enclave, a parent and a VPC, to be made for one script.
@@ -25,6 +26,14 @@ macro_rules! sandbox {
             env!("CARGO_BIN_EXE_tests-sandbox"),
             env!("CARGO_BIN_EXE_probe"),
         )
+    };
+}
+
+/// Compiles a C program of `tests/clients` as a test's own client.
+#[macro_export]
+macro_rules! compile {
+    ($compiler:expr, $source:expr, $($argument:expr),*) => {
+        $crate::compile($compiler, $source, &[$($argument),*], env!("CARGO_TARGET_TMPDIR"))
     };
 }
 
@@ -208,4 +217,23 @@ pub fn build(name: &str, command: &str, target: &str) -> [(&'static str, PathBuf
         "{command}: {status}; `tests/run` installs what it needs"
     );
     variables
+}
+
+/// Compiles `tests/clients/SOURCE` with `compiler` and gives the program's path.
+///
+/// # Panics
+/// If the compiler is missing or fails.
+#[must_use]
+pub fn compile(compiler: &str, source: &str, arguments: &[&str], target: &str) -> PathBuf {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    let program = Path::new(target).join(format!("{source}.{compiler}{}", arguments.concat()));
+    let status = Command::new(compiler)
+        .args(["-O1", "-Wall", "-Werror", "-o"])
+        .arg(&program)
+        .arg(clients.join(source))
+        .args(arguments)
+        .status()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}; `tests/run` installs it"));
+    assert!(status.success(), "{compiler} {source}: {status}");
+    program
 }
