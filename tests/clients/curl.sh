@@ -1,6 +1,6 @@
 #!/bin/sh
-# curl, as `curl.sh CURL NAME…`: the addresses that it tries before it runs out of them or of time, which is after a few:
-# it rests for a second after each. It cannot ask for an address's name.
+# curl, as `curl.sh CURL NAME…`: the addresses that it tries before it runs out of them or of time,
+# of which it takes up to a second for each. It cannot ask for an address's name.
 curl=$1
 shift
 "$curl" --version | sed -n 's/^curl \([^ ]*\) .*\(libcurl.*\)/curl \1, \2/p'

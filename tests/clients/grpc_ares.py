@@ -13,8 +13,11 @@ import urllib.parse
 from concurrent import futures
 
 os.environ.update(GRPC_DNS_RESOLVER="ares", GRPC_VERBOSITY="DEBUG", GRPC_TRACE="cares_resolver")
-TRACE = tempfile.TemporaryFile()
-os.dup2(TRACE.fileno(), sys.stderr.fileno())
+# The trace goes to file descriptor 2; Python's own errors stay where they were.
+sys.stderr = os.fdopen(os.dup(2), "w")
+WRITTEN = tempfile.NamedTemporaryFile("ab")
+os.dup2(WRITTEN.fileno(), 2)
+TRACE = open(WRITTEN.name, encoding="utf-8", errors="replace")
 
 import grpc
 
@@ -33,21 +36,14 @@ def address(peer):
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
-def traced():
-    TRACE.seek(0)
-    text = TRACE.read().decode(errors="replace")
-    TRACE.truncate(0)
-    return text
-
-
 def lookup(name, port):
-    traced()
+    TRACE.read()
     with grpc.insecure_channel(f"{name}:{port}", (("grpc.enable_http_proxy", 0),)) as channel:
         try:
             reached = address(channel.unary_unary(METHOD)(b"", timeout=20).decode())
         except grpc.RpcError as error:
             return canonical(error.details())
-    found = re.findall(r"addr: (\S+)", traced())
+    found = re.findall(r"addr: (\S+)", TRACE.read())
     return " ".join(found) if reached in found else f"reached {reached}, found {found}"
 
 
