@@ -13,6 +13,7 @@ use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use link::{Address, Parent};
+use publish::Ports;
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
 
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) resolv_conf: Option<ResolvConfFile>,
     /// Bytes of cached answers.
     pub(crate) cache_size: usize,
+    /// Which ports of the parent reach programs here.
+    pub(crate) publish: Ports,
     /// What is logged.
     pub(crate) log: Targets,
     /// How it is written.
@@ -182,6 +185,17 @@ struct Options {
         value_parser = size
     )]
     cache_size: usize,
+    /// Which ports of the parent reach programs here: auto (each port that a program listens on, but
+    /// on loopback), none, or a list of PORT, PARENT:PORT and ADDR:PARENT:PORT, as 8443:443. Beside
+    /// dns and --force, auto is none.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "auto"
+    )]
+    publish: Vec<publish::Word>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
@@ -226,6 +240,8 @@ impl Cli {
                 nameserver: nameserver(&listen)?,
             }),
         };
+        let publish = Ports::from_words(&self.options.publish)
+            .map_err(|error| format!("--publish: {error}\n"))?;
         let job = match (self.command, self.app.split_first()) {
             (Some(Command::Dns { ready_fd }), _) => Job::Dns { ready_fd },
             (None, Some((program, args))) => Job::App {
@@ -240,6 +256,7 @@ impl Cli {
             listen,
             resolv_conf,
             cache_size: self.options.cache_size,
+            publish,
             log: self.options.log,
             log_format: self.options.log_format,
             force: self.options.force,

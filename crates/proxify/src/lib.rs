@@ -2,7 +2,8 @@
 //!
 //! An enclave has no network but a vsock to its parent instance. `proxify -- APP` answers DNS on
 //! loopback, from a cache and through its relay on the parent, names that stub in resolv.conf, and
-//! runs APP as a child. `proxify dns` does the same without APP, for init scripts.
+//! runs APP as a child. Ports of the parent lead to APP's listeners. `proxify dns` answers names alone,
+//! for init scripts.
 //!
 //! The order of a start is what this file is for: the command line, whether this is an enclave,
 //! signals blocked, `lo`, the lock that says who owns the stub, the stub, its nameservers,
@@ -30,6 +31,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use publish::Ports;
 use tracing::{info, warn};
 
 use crate::app::{App, StartError};
@@ -73,7 +75,7 @@ where
     }
 }
 
-fn run(config: Config) -> Result<ExitCode, Failure> {
+fn run(mut config: Config) -> Result<ExitCode, Failure> {
     let ready = match config.job {
         Job::App { .. } => Ready::default(),
         Job::Dns { ready_fd } => Ready::new(ready_fd, std::env::var_os("NOTIFY_SOCKET"))?,
@@ -92,6 +94,9 @@ fn run(config: Config) -> Result<ExitCode, Failure> {
             Ok(false) => {}
             Err(error) => warn!("{error}"),
         }
+    }
+    if config.publish == Ports::Auto && !(is_enclave && matches!(config.job, Job::App { .. })) {
+        config.publish = Ports::None;
     }
     // One thread: it is the main one that must start APP, and a stub's work fits into one.
     let runtime = tokio::runtime::Builder::new_current_thread()

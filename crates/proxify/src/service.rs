@@ -1,14 +1,17 @@
-//! The service that APP needs: the stub, the nameservers behind it, and resolv.conf before it.
+//! The service that APP needs: the stub, the nameservers behind it, resolv.conf before it, and the
+//! ports that are published.
 //!
 //! One task owns all three, in an order that leaves no gap: the lock, the stub's sockets, its
 //! nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
-//! the task waits for it, while APP uses that one's stub.
+//! the task waits for it, while APP uses that one's stub. Ports that are listed are published by each,
+//! those that are seen by the one with the lock, which sees them all.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use publish::{Ports, Publisher, StartError};
 use stub::{BindError, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -42,6 +45,8 @@ pub(crate) struct Service {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServiceError>>,
     listen: Vec<SocketAddr>,
+    /// Of the ports that are listed.
+    publisher: Option<Publisher>,
 }
 
 /// How far the service has come.
@@ -71,7 +76,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// It cannot be known who owns the stub.
+    /// It cannot be known who owns the stub, or the system gives no thread.
     pub(crate) fn start(config: &Config, lock: &Path) -> Result<Self, ServiceError> {
         let claim = owner::claim(lock)?;
         let state = match claim {
@@ -80,6 +85,15 @@ impl Service {
         };
         let (state_sender, state) = watch::channel(state);
         let (stop, stopped) = oneshot::channel();
+        let ports = publish::Config {
+            parent: config.parent.clone(),
+            ports: config.publish.clone(),
+        };
+        let (publisher, seen) = match ports.ports {
+            Ports::List(_) => (Some(Publisher::start(ports)?), None),
+            Ports::Auto => (None, Some(ports)),
+            Ports::None => (None, None),
+        };
         let work = Work {
             parent: config.parent.clone(),
             nameservers: config.nameservers.clone(),
@@ -88,6 +102,7 @@ impl Service {
                 cache_size: config.cache_size,
             },
             resolv_conf: config.resolv_conf.clone(),
+            publish: seen,
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));
@@ -96,6 +111,7 @@ impl Service {
             stop,
             task,
             listen: config.listen.clone(),
+            publisher,
         })
     }
 
@@ -127,9 +143,12 @@ impl Service {
         ended(&mut self.task).await
     }
 
-    /// Stops the stub and puts resolv.conf back.
+    /// Stops the stub and puts resolv.conf back. Connections to APP carry their last bytes.
     pub(crate) async fn end(self) {
         drop(self.stop);
+        if let Some(publisher) = self.publisher {
+            publisher.end().await;
+        }
         if !self.task.is_finished() {
             let _ = self.task.await;
         }
@@ -149,6 +168,8 @@ struct Work {
     nameservers: vpc::Nameservers,
     stub: stub::Config,
     resolv_conf: Option<ResolvConfFile>,
+    /// The ports that are seen.
+    publish: Option<publish::Config>,
     state: watch::Sender<State>,
 }
 
@@ -217,6 +238,7 @@ impl Work {
             until_stopped,
         ));
 
+        let publisher = self.publish.map(Publisher::start).transpose()?;
         let mut file = match self.resolv_conf {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
@@ -246,6 +268,9 @@ impl Work {
                     }
                 }
             }
+        }
+        if let Some(publisher) = publisher {
+            publisher.end().await;
         }
         drop(stub_stop);
         let _ = stub.await;
@@ -291,6 +316,8 @@ pub(crate) enum ServiceError {
     Bind { source: BindError },
     #[error(transparent)]
     ResolvConf(#[from] ResolvConfError),
+    #[error(transparent)]
+    Publish(#[from] StartError),
     #[error("the stub has ended by itself; run with --log debug to see why")]
     Ended,
 }
