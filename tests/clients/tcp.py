@@ -1,10 +1,11 @@
 """A TCP server that answers with what it was sent, and clients of it.
 
 tcp.py serve ADDRESS:PORT        reads to the end, then sends all of it back
+tcp.py once ADDRESS:PORT SIZE    sends SIZE bytes to the first that connects, and ends
+tcp.py fetch ADDRESS:PORT        prints how many bytes come; fails if none does
 tcp.py echo ADDRESS:PORT SIZE    sends SIZE bytes, ends its half, prints whether the same came back
 tcp.py row ADDRESS:PORT COUNT    COUNT connections, one after the other; prints how many were served
 tcp.py crowd ADDRESS:PORT COUNT  COUNT connections, all open before the first is used; prints likewise
-tcp.py late ADDRESS:PORT FILE    connects, waits for FILE, and then is served
 """
 
 import os
@@ -12,7 +13,6 @@ import socket
 import socketserver
 import sys
 import threading
-import time
 
 TIMEOUT = 60
 
@@ -69,11 +69,13 @@ def main(job, address, *rest):
     elif job == "crowd":
         crowd = [connect(address) for _ in range(int(rest[0]))]
         print(sum(served(each, b"%d" % i) for i, each in enumerate(crowd)))
-    elif job == "late":
-        connection = connect(address)
-        while not os.path.exists(rest[0]):
-            time.sleep(0.01)
-        print("same" if served(connection, b"late") else "different")
+    elif job == "once":
+        with socket.create_server(address) as listener:
+            listener.accept()[0].sendall(bytes(int(rest[0])))
+    elif job == "fetch":
+        size = len(read_all(connect(address)))
+        print(size)
+        sys.exit(size == 0)
     else:
         sys.exit(__doc__)
 

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::Parent;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::listeners::Watch;
-use crate::port::{Port, Tunnels};
+use crate::port::Port;
 use crate::ports::Publication;
 use crate::program::Program;
 
@@ -29,7 +30,7 @@ struct Published {
 }
 
 /// Publishes until it is dropped.
-pub(crate) async fn run(parent: Parent, tunnels: Tunnels) {
+pub(crate) async fn run(parent: Parent, connections: &Arc<Semaphore>) {
     let mut watch = Watch::default();
     let mut published: BTreeMap<u16, Published> = BTreeMap::new();
     let mut looks = interval(LOOK_EVERY);
@@ -72,12 +73,17 @@ pub(crate) async fn run(parent: Parent, tunnels: Tunnels) {
                 too_many = true;
                 break;
             }
-            published.insert(port, publish(port, addresses, &parent, &tunnels));
+            published.insert(port, publish(port, addresses, &parent, connections));
         }
     }
 }
 
-fn publish(port: u16, seen: Vec<SocketAddr>, parent: &Parent, tunnels: &Tunnels) -> Published {
+fn publish(
+    port: u16,
+    seen: Vec<SocketAddr>,
+    parent: &Parent,
+    connections: &Arc<Semaphore>,
+) -> Published {
     let publication = Publication {
         parent: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
         program: port,
@@ -85,7 +91,15 @@ fn publish(port: u16, seen: Vec<SocketAddr>, parent: &Parent, tunnels: &Tunnels)
     let (addresses, receiver) = watch::channel(seen);
     let program = Program::Seen(receiver);
     let mut task = JoinSet::new();
-    task.spawn(Port::new(publication, parent.clone(), program, tunnels.clone()).run());
+    task.spawn(
+        Port::new(
+            publication,
+            parent.clone(),
+            program,
+            Arc::clone(connections),
+        )
+        .run(),
+    );
     Published {
         addresses,
         _task: task,

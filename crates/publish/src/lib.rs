@@ -26,22 +26,27 @@ mod program;
 mod trouble;
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use link::Parent;
 use tokio::runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::port::{Port, Tunnels};
+use crate::port::Port;
 use crate::program::Program;
 
 pub use ports::{ParsePortsError, Ports, Publication, Word};
 
 /// What connections get to carry their last bytes at the end: the programs have ended by then.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Connections at a time, and BINDs that wait: with two descriptors each well within what the relay
+/// takes. Clients beyond it wait in the parent's kernel.
+const CONNECTIONS: u32 = 16 * 1024;
 
 /// What is published, and through whom.
 #[derive(Clone, Debug)]
@@ -96,25 +101,26 @@ impl Publisher {
 
 /// Publishes until `stopped` resolves, and then lets connections end.
 async fn publish(config: Config, stopped: oneshot::Receiver<()>) {
-    // Nothing is ever sent: it ends when the last tunnel has dropped its sender.
-    let (tunnels, mut left) = mpsc::channel(1);
+    let connections = Arc::new(Semaphore::new(CONNECTIONS as usize));
     tokio::select! {
         _ = stopped => {}
-        () = publish_all(config, tunnels) => {}
+        () = publish_all(config, &connections) => {}
     }
-    let _ = timeout(GRACE, left.recv()).await;
+    // All of them are there when the last connection has ended.
+    let _ = timeout(GRACE, connections.acquire_many(CONNECTIONS)).await;
 }
 
-async fn publish_all(config: Config, tunnels: Tunnels) {
+async fn publish_all(config: Config, connections: &Arc<Semaphore>) {
     let Config { parent, ports } = config;
     match ports {
         Ports::None => {}
-        Ports::Auto => auto::run(parent, tunnels).await,
+        Ports::Auto => auto::run(parent, connections).await,
         Ports::List(list) => {
             let mut tasks = JoinSet::new();
             for publication in list {
                 let program = Program::named(publication.program);
-                tasks.spawn(Port::new(publication, parent.clone(), program, tunnels.clone()).run());
+                let connections = Arc::clone(connections);
+                tasks.spawn(Port::new(publication, parent.clone(), program, connections).run());
             }
             tasks.join_all().await;
         }

@@ -6,14 +6,13 @@
 //! [`MOST`]; a BIND that the parent ends unused, as `proxify-relay` does after 30 s, leaves a larger
 //! pool. Clients that come while none waits are kept by the parent's kernel.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use link::{Accepted, Command, ExchangeError, Parent, Stream, carry};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -36,16 +35,14 @@ const SHORT: Duration = Duration::from_millis(100);
 /// How often a client is told of, beside those that are left out.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Held by each connection that is being carried.
-pub(crate) type Tunnels = mpsc::Sender<Infallible>;
-
 /// A port and its pool.
 #[derive(Debug)]
 pub(crate) struct Port {
     publication: Publication,
     parent: Parent,
     program: Program,
-    tunnels: Tunnels,
+    /// A permit for each BIND and each connection.
+    connections: Arc<Semaphore>,
     /// BINDs that there should be.
     wanted: AtomicUsize,
     /// Those that wait for a connection.
@@ -61,13 +58,13 @@ impl Port {
         publication: Publication,
         parent: Parent,
         program: Program,
-        tunnels: Tunnels,
+        connections: Arc<Semaphore>,
     ) -> Self {
         Self {
             publication,
             parent,
             program,
-            tunnels,
+            connections,
             wanted: AtomicUsize::new(1),
             waiting: AtomicUsize::new(0),
             grown: Notify::new(),
@@ -96,8 +93,12 @@ impl Port {
     async fn bind_again_and_again(self: Arc<Self>) {
         let mut failed = 0;
         loop {
+            // It is never closed.
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return;
+            };
             let failure = match self.bind().await {
-                Ok(accepted) => match self.wait(accepted).await {
+                Ok(accepted) => match self.wait(accepted, permit).await {
                     Waited::Taken => {
                         failed = 0;
                         continue;
@@ -135,7 +136,11 @@ impl Port {
     }
 
     /// Waits for a connection, and leaves it to a task of its own.
-    async fn wait(self: &Arc<Self>, mut accepted: Accepted) -> Waited {
+    async fn wait(
+        self: &Arc<Self>,
+        mut accepted: Accepted,
+        permit: OwnedSemaphorePermit,
+    ) -> Waited {
         let since = Instant::now();
         let waiting = Waiting::new(self);
         let client = accepted.accept_peer().await;
@@ -146,7 +151,11 @@ impl Port {
                     self.grow();
                 }
                 self.tell_of(client);
-                tokio::spawn(Arc::clone(self).serve(accepted.stream, client));
+                let served = Arc::clone(self).serve(accepted.stream, client);
+                tokio::spawn(async move {
+                    served.await;
+                    drop(permit);
+                });
                 Waited::Taken
             }
             Err(ExchangeError::Closed) if since.elapsed() >= SHORT => Waited::Unused,
@@ -189,7 +198,6 @@ impl Port {
     }
 
     async fn serve(self: Arc<Self>, stream: Stream, client: SocketAddr) {
-        let _carried = self.tunnels.clone();
         let program = self.publication.program;
         match self.program.connect().await {
             Ok(connection) => {
