@@ -59,6 +59,8 @@ pub(crate) struct Chain {
     /// What was said last of each source that was passed over, so that it is said once.
     said: BTreeMap<Source, String>,
     warned: bool,
+    /// The receivers know that there is none.
+    told: bool,
     found: watch::Sender<Option<Arc<Found>>>,
 }
 
@@ -90,6 +92,7 @@ impl Chain {
             },
             said: BTreeMap::new(),
             warned: false,
+            told: false,
             found,
         }
     }
@@ -123,6 +126,11 @@ impl Chain {
             }
             if self.held.is_none() && !std::mem::replace(&mut self.warned, true) {
                 warn!(parent = %self.parent, "no source has a nameserver yet; asking again each second");
+            }
+            // Without its word the link may be down, and nobody has been asked.
+            let is_empty = *self.relay.state.borrow() == State::Empty;
+            if self.held.is_none() && is_empty && !std::mem::replace(&mut self.told, true) {
+                self.found.send_modify(|_| ());
             }
             let passed = Instant::now();
             loop {

@@ -49,8 +49,9 @@ pub enum Source {
     Ipv6,
 }
 
-/// Finds nameservers and keeps `found` in step with the best source that has any. Runs until it is
-/// dropped.
+/// Finds nameservers and keeps `found` in step with the best source that has any. Where the
+/// relay and all other sources have been asked in vain, its receivers are told of a change once, and
+/// it is `None` still. Runs until it is dropped.
 pub async fn discover(
     wanted: Nameservers,
     parent: Parent,

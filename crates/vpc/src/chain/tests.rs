@@ -68,9 +68,17 @@ impl Lab {
     /// The next values, and how long they took.
     async fn next(&mut self) -> (Source, Vec<String>, Duration) {
         let start = Instant::now();
-        let changed = timeout(Duration::from_secs(600), self.found.changed());
-        changed.await.expect("something is found").unwrap();
-        let found = self.found.borrow_and_update().clone().unwrap();
+        let changed = async {
+            loop {
+                self.found.changed().await.unwrap();
+                let found = self.found.borrow_and_update().clone();
+                if let Some(found) = found {
+                    return found;
+                }
+            }
+        };
+        let found = timeout(Duration::from_secs(600), changed).await;
+        let found = found.expect("something is found");
         let nameservers = found.nameservers.iter().map(ToString::to_string).collect();
         (found.source, nameservers, start.elapsed())
     }
@@ -121,6 +129,23 @@ async fn given_nameservers_are_there_at_once_and_nobody_is_asked() {
         !lab.tasks[0].is_finished(),
         "the sender stays, so that receivers are not told of an end"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_no_source_has_any_is_told_once() {
+    let nothing = Behaviour {
+        resolv_conf: Part::Says("search example\n".to_owned()),
+        hangs: true,
+        ..Behaviour::default()
+    };
+    let mut lab = Lab::new("auto", "", nothing);
+    let told = timeout(PASS + AT_ONCE, lab.found.changed()).await;
+    told.expect("it is told in time").unwrap();
+    assert_eq!(*lab.found.borrow_and_update(), None);
+    lab.assert_nothing_new(Duration::from_secs(600)).await;
+    // While the relay is away nobody can have been asked.
+    let mut lab = Lab::without_parent("auto", "", "", Behaviour::default());
+    lab.assert_nothing_new(Duration::from_secs(600)).await;
 }
 
 #[tokio::test(start_paused = true)]
