@@ -35,17 +35,20 @@ pub(crate) async fn run(parent: Parent, connections: &Arc<Semaphore>) {
     let mut published: BTreeMap<u16, Published> = BTreeMap::new();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut too_many = false;
+    let (mut told, mut too_many) = (false, false);
     loop {
         looks.tick().await;
         let mut ports = match watch.ports() {
             Ok(ports) => ports,
+            // An image's init may mount it later.
+            Err(_) if told => continue,
             Err(error) => {
+                told = true;
                 warn!(
                     "cannot see which ports programs listen on, so none is published: {error}; mount \
                      /proc, or name them with --publish"
                 );
-                return;
+                continue;
             }
         };
         published.retain(|port, _| {

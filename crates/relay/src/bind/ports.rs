@@ -38,7 +38,7 @@ const PORTS: usize = 64;
 
 /// How long an enclave without a connection keeps a port on which nobody waits: longer than it takes
 /// to dial again after its last BIND was taken.
-const GONE: Duration = Duration::from_millis(500);
+pub(super) const GONE: Duration = Duration::from_millis(500);
 
 /// The wait after the system refused to accept, for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -435,3 +435,6 @@ impl QueueError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
