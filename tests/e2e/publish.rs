@@ -155,6 +155,22 @@ fn ten_thousand_one_after_the_other_leave_nothing_behind() {
 }
 
 #[test]
+fn of_several_proxifys_the_next_publishes_when_the_owner_has_ended() {
+    let ran = sandbox("auto").options(&["--no-proxify"]).run(&format!(
+        "{TOOLS}
+         $PROXIFY -- sh -c 'touch /run/first; until [ -e /run/go ]; do sleep 0.05; done' &
+         first=$!
+         until_soon [ -e /run/first ]
+         $PROXIFY -- python3 $TCP serve 0.0.0.0:8000 &
+         until_soon vpc row 10.0.0.10:8000 1 && echo by the first
+         touch /run/go; wait $first
+         until_soon vpc row 10.0.0.10:8000 1 && echo by the second
+         vpc row 10.0.0.10:8000 20"
+    ));
+    ran.assert_prints(&["by the first", "by the second", "20"]);
+}
+
+#[test]
 fn what_a_program_sent_before_its_end_arrives() {
     let ran = sandbox("none").run(&format!(
         "{TOOLS}

@@ -245,15 +245,21 @@ impl Ports {
         open: watch::Sender<()>,
     ) {
         let mut drain = self.drain.clone();
+        let mut complained = false;
         loop {
             let turn = self.turn(key);
             tokio::select! {
                 () = changed.notified() => {}
                 () = drained(&mut drain) => break,
                 accepted = listener.accept(), if turn == Turn::Waited => match accepted {
-                    Ok((stream, address)) => self.put(key, Client::new(stream, address)),
+                    Ok((stream, address)) => {
+                        complained = false;
+                        self.put(key, Client::new(stream, address));
+                    }
                     Err(error) => {
-                        warn!("cannot accept on {key}: {error}");
+                        if !std::mem::replace(&mut complained, true) {
+                            warn!("cannot accept on {key}: {error}; tried again until it works");
+                        }
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
