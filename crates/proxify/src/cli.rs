@@ -51,6 +51,10 @@ pub(crate) struct Config {
     pub(crate) cache_size: usize,
     /// Which ports of the parent reach programs here.
     pub(crate) publish: Ports,
+    /// How APP's TCP is carried; `None` where this is no enclave.
+    pub(crate) egress: Option<egress::Mode>,
+    /// Where it may go; everywhere if empty.
+    pub(crate) egress_allow: Vec<link::Rule>,
     /// What is logged.
     pub(crate) log: Targets,
     /// How it is written.
@@ -225,6 +229,14 @@ struct Options {
         default_value = "auto"
     )]
     publish: Vec<publish::Word>,
+    /// How to carry TCP out: auto (detour if it works here, else redirect, else not at all), detour
+    /// (connect() fails as it would without an enclave), redirect (it succeeds, and a reset follows),
+    /// off.
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    egress: egress::Mode,
+    /// Carry TCP to these destinations only; repeatable.
+    #[arg(long, global = true, value_name = "CIDR[:PORT]", value_delimiter = ',')]
+    egress_allow: Vec<link::Rule>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
@@ -305,6 +317,8 @@ impl Cli {
             resolv_conf,
             cache_size: self.options.cache_size,
             publish,
+            egress: Some(self.options.egress),
+            egress_allow: self.options.egress_allow,
             log: self.options.log,
             log_format: self.options.log_format,
             force: self.options.force,

@@ -12,6 +12,7 @@
 
 mod app;
 mod cli;
+mod descriptors;
 mod enclave;
 mod guard;
 mod listener_of;
@@ -31,6 +32,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use egress::Mode;
 use publish::Ports;
 use tracing::{info, warn};
 
@@ -94,6 +96,8 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
             Ok(false) => {}
             Err(error) => warn!("{error}"),
         }
+    } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {
+        info!("outside an enclave TCP goes its own way: routes and packet rules stay as they are");
     }
     if config.publish == Ports::Auto && !(is_enclave && matches!(config.job, Job::App { .. })) {
         config.publish = Ports::None;

@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::amazon_dns::{self, ProbeError};
 use crate::files::{FileError, Files};
+use crate::getter::{self, GetterError};
 use crate::imds::{self, ImdsError};
 use crate::relay::{self, State};
 use crate::{Found, Source};
@@ -181,6 +182,7 @@ impl Chain {
             Source::CommandLine => Ok(Found::only(self.given.clone(), source)),
             Source::Override => Ok(self.files.overriding()?),
             Source::Parent => self.ask_relay().await,
+            Source::Getter => self.ask_getter().await,
             Source::Imds => Ok(imds::ask(&self.parent).await?),
             Source::Image => Ok(self.files.baked_in()?),
             Source::LinkLocal => {
@@ -201,6 +203,15 @@ impl Chain {
         found
             .map(Arc::unwrap_or_clone)
             .ok_or(PassedOver::Relay(state))
+    }
+
+    /// Where the relay is, no getter is needed, and the relay would refuse its address.
+    async fn ask_getter(&self) -> Result<Found, PassedOver> {
+        let state = *self.relay.state.borrow();
+        match state {
+            State::NotOurs => Ok(getter::ask(&self.parent).await?),
+            state => Err(PassedOver::NotOld(state)),
+        }
     }
 
     /// Puts what was found into effect, and tells the receivers and the log if it is news.
@@ -238,7 +249,7 @@ impl Chain {
 /// Whether a source in effect is asked again: what IMDS says holds for an instance's life, and the
 /// image for the enclave's.
 fn can_change(source: Source) -> bool {
-    matches!(source, Source::Override | Source::Parent)
+    matches!(source, Source::Override | Source::Parent | Source::Getter)
 }
 
 /// Why a source was not taken.
@@ -250,6 +261,10 @@ enum PassedOver {
     File(#[from] FileError),
     #[error("{0}")]
     Relay(State),
+    #[error("only an old parent has one, and {0}")]
+    NotOld(State),
+    #[error(transparent)]
+    Getter(#[from] GetterError),
     #[error(transparent)]
     Imds(#[from] ImdsError),
     #[error(transparent)]

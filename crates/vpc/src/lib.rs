@@ -10,6 +10,7 @@
 //! | the command line | ends the chain |
 //! | the override file | [`OVERRIDE_FILE`], read |
 //! | the parent's resolv.conf | RESOLV_CONF, from the relay |
+//! | the old parent's getter | gRPC, through the link: the parent's resolv.conf where our relay does not run |
 //! | IMDS | through the link: base + 2 of the VPC's primary block |
 //! | the image's resolv.conf | if it names a server that is not loopback |
 //! | 169.254.169.253, fd00:ec2::253 | a query through the link, that they must answer |
@@ -23,6 +24,7 @@ mod discover;
 #[cfg(test)]
 mod fake_parent;
 mod files;
+mod getter;
 mod http;
 mod imds;
 mod nameservers;

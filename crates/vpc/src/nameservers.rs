@@ -16,7 +16,8 @@ pub enum Nameservers {
     /// Every source that there is, in order.
     #[default]
     Auto,
-    /// What the parent's resolv.conf names, and nothing else.
+    /// What the parent's resolv.conf names, as our relay or an old parent's getter tells it, and
+    /// nothing else.
     Parent,
     /// Base + 2 of the VPC's primary block, as the parent instance's metadata has it, and nothing
     /// else.
