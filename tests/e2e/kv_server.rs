@@ -21,7 +21,7 @@ within() {
 /// A sandbox whose script has `$PYTHON`, with the SDK and gRPC in it, and this test's folder as `$KV`.
 fn with_python() -> Sandbox {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = tests.join("../target/kv_server/bin/python");
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kv_server/bin/python");
     assert!(
         python.exists(),
         "{} is missing; `tests/run` makes it",
