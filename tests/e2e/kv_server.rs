@@ -41,7 +41,10 @@ fn certificates() -> std::path::PathBuf {
         .current_dir(&folder)
         .output()
         .expect("a shell is there");
-    assert!(made.status.success(), "{made:?}; `tests/run` installs openssl");
+    assert!(
+        made.status.success(),
+        "{made:?}; `tests/run` installs openssl"
+    );
     folder
 }
 
