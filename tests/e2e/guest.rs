@@ -77,18 +77,25 @@ fn the_relay_late_and_a_signal_to_process_1() {
     ran.assert_prints(&["warned", "started", "resolved", "signalled", "status 9"]);
 }
 
-/// Both ends as they are deployed, with their defaults: the relay listens on AF_VSOCK.
+/// Both ends as they are deployed, with their defaults: systemd runs the relay's unit with all that it
+/// forbids, and the relay listens on AF_VSOCK.
 #[test]
-fn a_parent_instance_in_a_second_guest() {
+fn a_parent_instance_with_systemd_in_a_second_guest() {
     let app = "
         tell $(/lookup ec2.us-east-1.amazonaws.com)
+        read line
+        until /lookup sqs.us-east-1.amazonaws.com | grep -q 10.0; do sleep 0.1; done
         tell $(/lookup no-such-name.kv.internal)
         exit 3";
     let ran = guest!("parent", app).options(&["--no-relay"]).run(
         "bridge 3:$LAB/parent 16:$LAB/enclave
          boot_parent
-         expect 3 60 'listening on vsock:any:8888'
+         expect 3 60 'Started proxify-relay.service'
          boot 16 /init.sh /app
+         expect 16 60 '^= 10.0'
+         say 3 'kill -KILL $(pidof proxify-relay)'
+         expect 3 10 'status=9/KILL'
+         say 16 again
          ended 16 60
          told 16; status 16",
     );

@@ -88,8 +88,8 @@ fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Resu
     if image.exists() {
         fs::remove_dir_all(image)?;
     }
-    for folder in ["", "dev", "etc"] {
-        fs::create_dir(image.join(folder))?;
+    for folder in ["dev", "sys", "etc/systemd/system", "usr/local/bin"] {
+        fs::create_dir_all(image.join(folder))?;
     }
     let programs = target.join("x86_64-unknown-linux-gnu/debug");
     let enclave = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enclave");
@@ -98,7 +98,14 @@ fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Resu
         (sources().join("parent-init"), "parent-init"),
         (enclave.join("init.sh"), "init.sh"),
         (programs.join("proxify"), "proxify"),
-        (programs.join("proxify-relay"), "proxify-relay"),
+        (
+            programs.join("proxify-relay"),
+            "usr/local/bin/proxify-relay",
+        ),
+        (
+            enclave.join("proxify-relay.service"),
+            "etc/systemd/system/proxify-relay.service",
+        ),
         (lookup(scratch).to_owned(), "lookup"),
     ] {
         fs::copy(file, image.join(name))?;
