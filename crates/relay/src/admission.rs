@@ -94,6 +94,10 @@ impl Admission {
         })
     }
 
+    fn is_connected(&self, peer: Peer) -> bool {
+        self.taken().enclaves.contains_key(&peer)
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // The counts are changed in steps that cannot panic between them.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,6 +107,11 @@ impl Admission {
 impl Seat {
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether this or another enclave has a connection now.
+    pub(crate) fn is_connected(&self, peer: Peer) -> bool {
+        self.admission.is_connected(peer)
     }
 
     /// The right to one socket, if there is one now. Nobody waits: queries that did would hold
@@ -160,11 +169,11 @@ mod tests {
         let mut seats: Vec<_> = peers.map(|peer| admission.admit(peer).unwrap()).collect();
         assert_eq!(seats.len(), 4096);
         assert_eq!(
-            admission.admit(Peer::Unix).unwrap_err(),
+            admission.admit(Peer::Unix(9)).unwrap_err(),
             Full::Total { limit: 4096 }
         );
         seats.pop();
-        admission.admit(Peer::Unix).unwrap();
+        admission.admit(Peer::Unix(9)).unwrap();
         seats.clear();
         assert!(admission.taken().enclaves.is_empty());
     }

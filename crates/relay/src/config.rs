@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bind::{self, BindTo};
 use crate::dns;
 use crate::policy::Policy;
 use crate::resolv_conf::Files;
@@ -11,6 +12,8 @@ use crate::resolv_conf::Files;
 pub struct Config {
     /// Which addresses the enclaves may reach.
     pub policy: Policy,
+    /// Where the enclaves may listen.
+    pub bind_to: BindTo,
     /// Where the parent's nameservers are read.
     pub resolv_conf: Files,
     /// What one enclave, and all together, may use.
@@ -35,6 +38,10 @@ pub struct Limits {
     pub handshake: Duration,
     /// A TCP connection's setup.
     pub connect: Duration,
+    /// How long a BIND waits for a connection.
+    pub bind_wait: Duration,
+    /// How long a port on which no BIND waits stays open, and its enclave's.
+    pub port_grace: Duration,
     /// Bytes buffered in each direction of a connection.
     pub buffer: usize,
     /// What connections get to end by themselves when the relay stops.
@@ -68,6 +75,10 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// the reply (`link::HANDSHAKE`), so that it sees "timed out" and not a silent relay.
 pub(crate) const CONNECT: Duration = Duration::from_secs(9);
 
+/// How long a port on which no BIND waits stays open: an enclave whose BINDs were all taken sends more
+/// in a millisecond, or some seconds when its processor is short. Its clients wait in the kernel.
+pub(crate) const PORT_GRACE: Duration = Duration::from_secs(5);
+
 /// Bytes buffered in each direction of a connection: one vsock credit window of Linux is 256 KiB,
 /// and 64 KiB fill a TCP segment train without holding memory for idle tunnels.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -89,6 +100,8 @@ impl Default for Limits {
             dns_sockets: DNS_SOCKETS,
             handshake: HANDSHAKE,
             connect: CONNECT,
+            bind_wait: bind::WAIT,
+            port_grace: PORT_GRACE,
             buffer: BUFFER,
             grace: GRACE,
         }

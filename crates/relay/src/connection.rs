@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::admission::Seat;
 use crate::policy::{self, Denied};
 use crate::server::{Relay, drained};
-use crate::{dns, resolv_conf, tunnel};
+use crate::{bind, dns, resolv_conf, tunnel};
 
 /// How long a refused peer gets to read its reply and close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -99,9 +99,25 @@ where
             grant(&mut stream, relay).await?;
             resolv_conf::serve(stream, relay.resolv_conf.clone(), drain).await?;
         }
-        Command::Bind(_) => {
-            refuse(stream, Some(Reply::CommandNotSupported)).await;
-            return Err(ConnectionError::Bind);
+        Command::Bind(asked) => {
+            let place = match relay.ports.queue(asked, seat).await {
+                Ok(place) => place,
+                Err(error) => {
+                    refuse(stream, Some(error.reply())).await;
+                    return Err(error.into());
+                }
+            };
+            let bound = place.bound();
+            let mut drain = drain;
+            let client = tokio::select! {
+                client = bind::wait(&mut stream, asked, place, &relay.limits) => client?,
+                () = drained(&mut drain) => None,
+            };
+            let Some(client) = client else { return Ok(()) };
+            let detail = format!("from {} on {bound}", client.address);
+            relay.report(seat.peer(), "connection", &detail);
+            let end = tunnel::carry(stream, client.stream, &relay.limits).await;
+            debug!(peer = %seat.peer(), client = %client.address, "{command} ended: {end:?}");
         }
     }
     Ok(())
@@ -153,8 +169,10 @@ enum ConnectionError {
     Denied(Denied),
     #[error("cannot read the parent's own addresses, so nothing is allowed: {0}")]
     OwnAddresses(io::Error),
-    #[error("inbound connections are not served")]
-    Bind,
+    #[error(transparent)]
+    Port(#[from] bind::QueueError),
+    #[error(transparent)]
+    Bind(#[from] bind::WaitError),
     #[error("cannot send the reply: {0}")]
     Reply(io::Error),
     #[error(transparent)]
@@ -169,8 +187,8 @@ impl ConnectionError {
         match self {
             Self::Denied(_) => "not allowed",
             Self::OwnAddresses(_) => "not judged",
-            Self::Bind => "not supported",
-            Self::Reply(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
+            Self::Port(_) => "port not opened",
+            Self::Reply(_) | Self::Bind(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
         }
     }
 

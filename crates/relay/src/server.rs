@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
 use crate::policy::Policy;
@@ -30,7 +31,9 @@ pub(crate) struct Relay {
     pub(crate) resolv_conf: watch::Receiver<resolv_conf::Text>,
     /// True once the relay stops.
     pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) ports: Arc<Ports>,
     floods: Mutex<Floods>,
+    news: Mutex<Floods>,
 }
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, queries in flight are
@@ -108,8 +111,10 @@ impl Relay {
             policy: config.policy.clone(),
             limits: config.limits,
             resolv_conf,
+            ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             floods: Mutex::default(),
+            news: Mutex::default(),
         }
     }
 
@@ -122,10 +127,25 @@ impl Relay {
         }
     }
 
+    /// Writes a line about what a peer is given, likewise once a second.
+    pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if news.admit(Some(peer), kind, Instant::now()) {
+            drop(news);
+            info!(peer = %peer, "{kind} {detail}");
+        }
+    }
+
     fn flush_floods(&self) {
-        let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
-        for (peer, kind, count) in floods.flush(Instant::now()) {
+        let flush = |floods: &Mutex<Floods>| {
+            let mut floods = floods.lock().unwrap_or_else(PoisonError::into_inner);
+            floods.flush(Instant::now())
+        };
+        for (peer, kind, count) in flush(&self.floods) {
             warn!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        for (peer, kind, count) in flush(&self.news) {
+            info!(peer = name(peer), count, "{kind}: {count} more");
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use link::{Address, Command, ListenAddress, Listener, Parent, Peer, Reply, RequestError, frame};
+use link::{
+    Address, Command, ExchangeError, ListenAddress, Listener, Parent, Peer, Reply, RequestError,
+    frame,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixStream};
@@ -36,6 +39,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: Config) -> Self {
+        keep_events_on();
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join("relay");
         let socket = directory.path().join(format!("relay_{PORT}"));
@@ -69,6 +73,36 @@ impl Running {
     }
 }
 
+/// An enclave of many at a relay on TCP, where each source address is one.
+pub(crate) struct Enclave {
+    relay: SocketAddr,
+    source: Ipv4Addr,
+}
+
+impl Enclave {
+    /// These enclaves, 127.0.0.N each, at one relay.
+    pub(crate) fn at_one_relay<const N: usize>(config: Config, sources: [u8; N]) -> [Self; N] {
+        keep_events_on();
+        let ip = Ipv4Addr::LOCALHOST;
+        let listener = Listener::bind(&ListenAddress::Tcp(ip.into()), 0).unwrap();
+        let relay = listener.to_string();
+        let relay = relay.strip_prefix("tcp:").unwrap().parse().unwrap();
+        tokio::spawn(serve(listener, config, std::future::pending()));
+        sources.map(|source| Self {
+            relay,
+            source: [127, 0, 0, source].into(),
+        })
+    }
+
+    pub(crate) async fn request(&self, command: Command) -> Result<TcpStream, ExchangeError> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((self.source, 0).into()).unwrap();
+        let mut stream = socket.connect(self.relay).await.unwrap();
+        let granted = link::socks::client::request(&mut stream, command).await;
+        granted.map(|_| stream)
+    }
+}
+
 /// A relay that lets enclaves reach the servers that the tests make on loopback.
 pub(crate) fn loopback() -> Config {
     let allow = ["127.0.0.0/8", "::1"]
@@ -94,6 +128,16 @@ pub(crate) fn seat(limits: &Limits) -> Seat {
     Arc::new(Admission::new(limits))
         .admit(Peer::Cid(16))
         .unwrap()
+}
+
+/// A line that is met for the first time while a thread without a log is alone would stay off for the
+/// others: tracing registers it and a new subscriber side by side. One that stays keeps all on.
+fn keep_events_on() {
+    static KEPT: OnceLock<tracing::Dispatch> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+        all.with_writer(std::io::sink).finish().into()
+    });
 }
 
 /// The log of this thread, and so of a test's whole runtime.
@@ -171,7 +215,7 @@ async fn read_all(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
     bytes
 }
 
-fn reply_of(result: Result<link::Accepted, RequestError>) -> Reply {
+pub(crate) fn reply_of(result: Result<link::Accepted, RequestError>) -> Reply {
     match result {
         Err(RequestError::Refused { reply, .. }) => reply,
         other => panic!("no refusal: {other:?}"),

@@ -44,11 +44,10 @@ pub(crate) async fn connect(
     }
 }
 
-/// Sends the reply and copies until both directions have ended. A relay that drains leaves the
-/// tunnel its grace, and drops it then.
+/// Sends the reply and carries the bytes.
 pub(crate) async fn serve<S, T>(
     mut stream: S,
-    mut target: T,
+    target: T,
     bound: SocketAddr,
     limits: &Limits,
 ) -> io::Result<()>
@@ -60,6 +59,16 @@ where
     timeout(limits.handshake, reply)
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
+    carry(stream, target, limits).await
+}
+
+/// Copies until both directions have ended. A relay that drains leaves the tunnel its grace, and
+/// drops it then.
+pub(crate) async fn carry<S, T>(stream: S, mut target: T, limits: &Limits) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let moved = AtomicBool::new(false);
     let mut stream = Watched::new(stream, &moved);
     tokio::select! {
