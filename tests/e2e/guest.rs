@@ -1,5 +1,8 @@
 //! proxify as process 1 of a virtual machine, over real AF_VSOCK.
 
+use std::path::Path;
+use std::process::Command;
+
 use tests::guest;
 
 #[test]
@@ -13,7 +16,7 @@ fn an_image_resolves_names_and_ends_with_its_applications_status() {
     let ran = guest!("status", app).run(
         "bridge 16:/run/sandbox/link
          boot 16 /init.sh --parent vsock:2 --log info /app two words
-         ended 16 60
+         ended 16 90
          told 16
          console 16 | grep -o 'lo was down'
          status 16",
@@ -39,7 +42,7 @@ fn the_relay_killed_and_started_again_while_the_guest_runs() {
     let ran = guest!("restart", app).run(
         "bridge 16:/run/sandbox/link
          boot 16 /init.sh --parent vsock:2 /app
-         expect 16 60 '^= 10.0'
+         expect 16 90 '^= 10.0'
          $SANDBOX ctl relay kill
          say 16 away
          expect 16 30 '^= EAI'
@@ -68,10 +71,10 @@ fn the_relay_late_and_a_signal_to_process_1() {
     let ran = guest!("late", app).options(&["--no-relay"]).run(
         "bridge 16:/run/sandbox/link
          boot 16 /init.sh --parent vsock:2 /app
-         expect 16 60 '^= started'
+         expect 16 90 '^= started'
          console 16 | grep -q WARN && echo warned
          $SANDBOX ctl relay start
-         ended 16 60
+         ended 16 90
          told 16; status 16",
     );
     ran.assert_prints(&["warned", "started", "resolved", "signalled", "status 9"]);
@@ -90,14 +93,32 @@ fn a_parent_instance_with_systemd_in_a_second_guest() {
     let ran = guest!("parent", app).options(&["--no-relay"]).run(
         "bridge 3:$LAB/parent 16:$LAB/enclave
          boot_parent
-         expect 3 60 'Started proxify-relay.service'
+         expect 3 90 'Started proxify-relay.service'
          boot 16 /init.sh /app
-         expect 16 60 '^= 10.0'
+         expect 16 90 '^= 10.0'
          say 3 'kill -KILL $(pidof proxify-relay)'
          expect 3 10 'status=9/KILL'
          say 16 again
-         ended 16 60
+         ended 16 90
          told 16; status 16",
     );
     ran.assert_prints(&["10.0.1.17 10.0.2.17", "EAI_NONAME", "status 3"]);
+}
+
+#[test]
+fn the_parents_user_data_fits_cloud_inits_schema() {
+    let packages = guest::packages(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let user_data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enclave/cloud-init.yaml");
+    let output = Command::new("/usr/bin/python3")
+        .env(
+            "PYTHONPATH",
+            packages.join("cloud-init/usr/lib/python3/dist-packages"),
+        )
+        .args(["-m", "cloudinit.cmd.main", "schema", "--config-file"])
+        .arg(user_data)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.starts_with("Valid"), "{said}");
 }

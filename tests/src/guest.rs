@@ -39,14 +39,12 @@ impl Guest {
     /// If the machine cannot be made or the image not be written.
     #[must_use]
     pub fn new(sandbox: Sandbox, scratch: &Path, name: &str, app: &str) -> Self {
-        let target = scratch.parent().expect("cargo's own is under target");
-        build(target);
+        let packages = packages(scratch);
         let image = scratch.join(format!("guest-{name}"));
-        fill(&image, target, scratch, app)
-            .unwrap_or_else(|error| panic!("{}: {error}", image.display()));
+        fill(&image, scratch, app).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
         let sandbox = sandbox
             .options(&["--no-proxify"])
-            .env("GUEST", target.join("guest"))
+            .env("GUEST", packages)
             .env("IMAGE", image);
         Self { sandbox }
     }
@@ -65,9 +63,14 @@ impl Guest {
     }
 }
 
-/// What is made once, for every test of this process: the programs in it must not be older than
-/// the sources.
-fn build(target: &Path) {
+/// Where the machine is, made once for every test of this process: the programs in it must not be
+/// older than the sources.
+///
+/// # Panics
+/// If it cannot be made here.
+#[must_use]
+pub fn packages(scratch: &Path) -> PathBuf {
+    let target = target(scratch);
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let output = Command::new(sources().join("build"))
@@ -82,16 +85,21 @@ fn build(target: &Path) {
             String::from_utf8_lossy(&output.stderr),
         );
     });
+    target.join("guest")
 }
 
-fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
+fn target(scratch: &Path) -> &Path {
+    scratch.parent().expect("cargo's own is under target")
+}
+
+fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
     if image.exists() {
         fs::remove_dir_all(image)?;
     }
     for folder in ["dev", "sys", "etc/systemd/system", "usr/local/bin"] {
         fs::create_dir_all(image.join(folder))?;
     }
-    let programs = target.join("x86_64-unknown-linux-gnu/debug");
+    let programs = target(scratch).join("x86_64-unknown-linux-gnu/debug");
     let enclave = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enclave");
     for (file, name) in [
         (sources().join("guest-init"), "guest-init"),
