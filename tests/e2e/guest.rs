@@ -5,8 +5,9 @@ use std::process::Command;
 
 use tests::guest;
 
+/// Process 1 itself: nothing is mounted, not even /proc and /dev, and `lo` is down.
 #[test]
-fn an_image_resolves_names_and_ends_with_its_applications_status() {
+fn a_bare_image_resolves_names_and_ends_with_its_applications_status() {
     let app = "
         tell child of $PPID with $*
         tell $(grep ^nameserver /etc/resolv.conf)
@@ -15,7 +16,7 @@ fn an_image_resolves_names_and_ends_with_its_applications_status() {
         exit 7";
     let ran = guest!("status", app).run(
         "bridge 16:/run/sandbox/link
-         boot 16 /init.sh --parent vsock:2 --log info /app two words
+         boot 16 /proxify --parent vsock:2 --log info /app two words
          ended 16 90
          told 16
          console 16 | grep -o 'lo was down'
