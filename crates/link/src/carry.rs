@@ -18,6 +18,7 @@
 
 mod direction;
 mod end;
+mod kept;
 mod pipe;
 
 use std::fmt;
@@ -91,7 +92,8 @@ pub enum CarryError {
 /// Carries bytes both ways until both directions have ended, or the tunnel is cut. Dropping the
 /// future closes both streams.
 ///
-/// Holds at most 256 KiB for each direction, and nothing while nothing moves.
+/// Holds at most 256 KiB of the kernel's or 64 KiB of the process's memory for each direction, and
+/// nothing while nothing moves.
 pub async fn carry(a: Stream, b: Stream) -> Carried {
     let mut a_to_b = Direction::default();
     let mut b_to_a = Direction::default();

@@ -30,8 +30,9 @@ const SYSTEM: u8 = 71;
 /// and the parent has its own work.
 const MAX_THREADS: usize = 4;
 
-/// Descriptors beside connections and DNS sockets: the listener, files, the runtime's own.
-const SPARE_DESCRIPTORS: usize = 256;
+/// Descriptors beside connections and DNS sockets: the pipes of tunnels (`link::carry`), the
+/// listener, files, the runtime's own.
+const SPARE_DESCRIPTORS: usize = 1024;
 
 /// The parent's end of proxify: lets Nitro enclaves reach DNS and TCP through this instance.
 ///

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::socks::server::{self, HandshakeError};
-use link::{Command, Reply};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use link::{Command, Reply, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -20,10 +20,7 @@ use crate::{bind, dns, resolv_conf, tunnel};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end. What goes wrong is one log line.
-pub(crate) async fn run<S>(mut stream: S, seat: Seat, relay: Arc<Relay>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
     let peer = seat.peer();
     let mut drain = relay.drain.clone();
     let handshake = timeout(relay.limits.handshake, server::read_request(&mut stream));
@@ -49,24 +46,23 @@ where
         }
     };
     debug!(%peer, "{command}");
-    if let Err(error) = serve(stream, command, &seat, &relay).await {
-        relay.complain(
+    match serve(stream, command, &seat, &relay).await {
+        Ok(()) => {}
+        Err(ConnectionError::Denied { to, denied }) => relay.refused(peer, command, to, &denied),
+        Err(error) => relay.complain(
             Some(peer),
             error.kind(),
             &format_args!("{command}: {error}"),
-        );
+        ),
     }
 }
 
-async fn serve<S>(
-    mut stream: S,
+async fn serve(
+    mut stream: Stream,
     command: Command,
     seat: &Seat,
     relay: &Relay,
-) -> Result<(), ConnectionError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<(), ConnectionError> {
     let drain = relay.drain.clone();
     match command {
         Command::Connect(to) => {
@@ -116,7 +112,7 @@ where
             let Some(client) = client else { return Ok(()) };
             let detail = format!("from {} on {bound}", client.address);
             relay.report(seat.peer(), "connection", &detail);
-            let end = tunnel::carry(stream, client.stream, &relay.limits).await;
+            let end = link::carry(stream, Stream::Tcp(client.stream)).await;
             debug!(peer = %seat.peer(), client = %client.address, "{command} ended: {end:?}");
         }
     }
@@ -129,14 +125,11 @@ fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
     relay
         .policy
         .judge(to, &own)
-        .map_err(ConnectionError::Denied)
+        .map_err(|denied| ConnectionError::Denied { to, denied })
 }
 
 /// Says that the stream is the command's from here.
-async fn grant<S>(stream: &mut S, relay: &Relay) -> Result<(), ConnectionError>
-where
-    S: AsyncWrite + Unpin,
-{
+async fn grant(stream: &mut Stream, relay: &Relay) -> Result<(), ConnectionError> {
     let reply = server::write_reply(stream, Reply::Succeeded, link::socks::UNSPECIFIED);
     match timeout(relay.limits.handshake, reply).await {
         Ok(written) => written.map_err(ConnectionError::Reply),
@@ -146,10 +139,7 @@ where
 
 /// Sends a refusal and lets the peer read it: closing with bytes unread would reset the
 /// connection, and the reply could be lost.
-async fn refuse<S>(mut stream: S, reply: Option<Reply>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn refuse(mut stream: Stream, reply: Option<Reply>) {
     let Some(reply) = reply else { return };
     let farewell = async {
         server::write_refusal(&mut stream, reply).await?;
@@ -165,8 +155,8 @@ where
 /// Why a connection ended that had sent a whole request.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error(transparent)]
-    Denied(Denied),
+    #[error("{denied}")]
+    Denied { to: SocketAddr, denied: Denied },
     #[error("cannot read the parent's own addresses, so nothing is allowed: {0}")]
     OwnAddresses(io::Error),
     #[error(transparent)]
@@ -185,7 +175,7 @@ impl ConnectionError {
     /// The line's first words, by which floods are counted.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Denied(_) => "not allowed",
+            Self::Denied { .. } => "not allowed",
             Self::OwnAddresses(_) => "not judged",
             Self::Port(_) => "port not opened",
             Self::Reply(_) | Self::Bind(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
@@ -195,7 +185,7 @@ impl ConnectionError {
     /// What the enclave is told, where the request is refused.
     fn reply(&self) -> Reply {
         match self {
-            Self::Denied(_) => Reply::NotAllowed,
+            Self::Denied { .. } => Reply::NotAllowed,
             _ => Reply::GeneralFailure,
         }
     }

@@ -22,6 +22,7 @@ mod dns;
 mod floods;
 mod policy;
 mod ready;
+mod refusals;
 mod resolv_conf;
 mod server;
 mod tunnel;

@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::{Listener, Peer, Stream};
+use link::{Command, Listener, Peer, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -16,7 +17,8 @@ use crate::admission::Admission;
 use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
-use crate::policy::Policy;
+use crate::policy::{Denied, Policy};
+use crate::refusals::{Destination, Refusals};
 use crate::{connection, resolv_conf};
 
 /// The wait after the system refused to accept, for lack of descriptors or memory: they come back
@@ -33,6 +35,7 @@ pub(crate) struct Relay {
     pub(crate) drain: watch::Receiver<bool>,
     pub(crate) ports: Arc<Ports>,
     floods: Mutex<Floods>,
+    refusals: Mutex<Refusals>,
     news: Mutex<Floods>,
 }
 
@@ -114,6 +117,7 @@ impl Relay {
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             floods: Mutex::default(),
+            refusals: Mutex::default(),
             news: Mutex::default(),
         }
     }
@@ -124,6 +128,16 @@ impl Relay {
         if floods.admit(peer, kind, Instant::now()) {
             drop(floods);
             warn!(peer = name(peer), "{kind}: {detail}");
+        }
+    }
+
+    /// Writes that the policy refuses a destination, unless it was written within the last minute.
+    pub(crate) fn refused(&self, peer: Peer, command: Command, to: SocketAddr, denied: &Denied) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match refusals.admit(peer, to, Instant::now()) {
+            None => {}
+            Some(Destination::One(_)) => warn!(%peer, "not allowed: {command}: {denied}"),
+            Some(others) => warn!(%peer, "not allowed: {others}, the last {command}: {denied}"),
         }
     }
 
@@ -146,6 +160,10 @@ impl Relay {
         }
         for (peer, kind, count) in flush(&self.news) {
             info!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, destination, count) in refusals.flush(Instant::now()) {
+            warn!(%peer, count, "not allowed: {destination}: {count} more");
         }
     }
 }

@@ -7,12 +7,8 @@ use std::task::{Context, Poll, ready};
 use nix::errno::Errno;
 
 use super::end::End;
+use super::kept::{self, BUFFER, Kept};
 use super::pipe::Pipe;
-
-/// The size of the buffer that a thread copies through, in bytes, and so the most that a direction
-/// keeps for a reader that takes nothing. A read that fills it is taken as the sign of a stream
-/// that splice(2) pays for.
-const BUFFER: usize = 64 * 1024;
 
 /// Bytes that a direction moves before others get their turn: about a millisecond's.
 const TURN: u64 = 2 * 1024 * 1024;
@@ -40,10 +36,7 @@ pub(super) struct Direction {
 enum Held {
     #[default]
     Nothing,
-    Bytes {
-        bytes: Vec<u8>,
-        sent: usize,
-    },
+    Bytes(Kept),
     Pipe {
         pipe: Pipe,
         length: usize,
@@ -120,7 +113,7 @@ impl Direction {
             ready!(to.poll_write_ready(cx))?;
             let taken = to.write(|| match &self.held {
                 Held::Nothing => Ok(0),
-                Held::Bytes { bytes, sent } => to.send(bytes.get(*sent..).unwrap_or_default()),
+                Held::Bytes(kept) => to.send(kept.rest()),
                 Held::Pipe { pipe, length } => pipe.drain(to, *length),
             });
             match taken {
@@ -135,22 +128,24 @@ impl Direction {
     /// Accounts for what the far end took of what is held.
     fn took(&mut self, taken: usize) {
         self.carried += taken as u64;
-        self.held = match std::mem::take(&mut self.held) {
-            Held::Nothing => Held::Nothing,
-            Held::Bytes { bytes, sent } if sent + taken < bytes.len() => Held::Bytes {
-                bytes,
-                sent: sent + taken,
-            },
-            Held::Bytes { .. } => Held::Nothing,
-            Held::Pipe { pipe, length } if taken < length => Held::Pipe {
-                pipe,
-                length: length - taken,
-            },
-            Held::Pipe { pipe, .. } => {
-                pipe.give_back();
-                Held::Nothing
+        match &mut self.held {
+            Held::Nothing => return,
+            Held::Bytes(kept) => {
+                kept.sent(taken);
+                if !kept.rest().is_empty() {
+                    return;
+                }
             }
-        };
+            Held::Pipe { length, .. } => {
+                *length = length.saturating_sub(taken);
+                if *length > 0 {
+                    return;
+                }
+            }
+        }
+        if let Held::Pipe { pipe, .. } = std::mem::take(&mut self.held) {
+            pipe.give_back();
+        }
     }
 
     /// Fills a pipe from `from`.
@@ -168,7 +163,7 @@ impl Direction {
         if let Err(error) = &filled
             && error.raw_os_error() == Some(Errno::EINVAL as i32)
         {
-            // AF_VSOCK before Linux 5.3 cannot be read by splice(2).
+            // AF_VSOCK of Linux 4.14 cannot be read by splice(2).
             self.copies_only = true;
             return Err(Errno::EINTR.into());
         }
@@ -178,6 +173,8 @@ impl Direction {
     /// Reads into the thread's buffer, and sends it on at once; what is left over is kept.
     fn copy(&mut self, from: &End, to: &End) -> Result<io::Result<usize>, Fault> {
         SHARED.with_borrow_mut(|buffer| {
+            let allowance = kept::allowance();
+            let buffer = buffer.get_mut(..allowance).unwrap_or_default();
             let mut read = 0;
             let outcome = from.read(|| {
                 read = from.recv(buffer)?;
@@ -194,7 +191,7 @@ impl Direction {
             {
                 return Ok(Err(error));
             }
-            self.bulk = read == buffer.len();
+            self.bulk = read == BUFFER;
             let bytes = buffer.get(..read).unwrap_or_default();
             let sent = match to.write(|| {
                 if bytes.is_empty() {
@@ -209,10 +206,7 @@ impl Direction {
             };
             self.carried += sent as u64;
             if let Some(rest @ [_, ..]) = bytes.get(sent..) {
-                self.held = Held::Bytes {
-                    bytes: rest.to_vec(),
-                    sent: 0,
-                };
+                self.held = Held::Bytes(Kept::new(rest));
             }
             Ok(Ok(read))
         })

@@ -46,10 +46,7 @@ async fn stream_to_a_slow_reader(direction: &mut Direction) -> HashSet<&'static 
         poll_once(direction, &from, &to).await;
         held.insert(match &direction.held {
             Held::Nothing => "nothing",
-            Held::Bytes { bytes, .. } => {
-                assert!(bytes.len() <= BUFFER);
-                "bytes"
-            }
+            Held::Bytes(_) => "bytes",
             Held::Pipe { .. } => "pipe",
         });
         read += far.read(&mut [0; 20_000]).unwrap_or(0);
@@ -60,7 +57,7 @@ async fn stream_to_a_slow_reader(direction: &mut Direction) -> HashSet<&'static 
 }
 
 #[tokio::test]
-async fn a_stream_is_spliced_and_its_pipe_given_back() {
+async fn a_stream_is_spliced_and_holds_no_pipe_afterwards() {
     let held = stream_to_a_slow_reader(&mut Direction::default()).await;
     assert!(held.contains("pipe"), "{held:?}");
 }
