@@ -81,6 +81,25 @@ fn the_relay_late_and_a_signal_to_process_1() {
     ran.assert_prints(&["warned", "started", "resolved", "signalled", "status 9"]);
 }
 
+#[test]
+fn the_guest_fetches_over_http() {
+    let app = "
+        tell $(/fetch v4only.kv.internal 80 /page)
+        tell $(/fetch v4only.kv.internal 81 /page)";
+    let ran = guest!("fetch", app).run(
+        "serve_page
+         bridge 16:/run/sandbox/link
+         boot 16 /init.sh --parent vsock:2 /app
+         ended 16 90
+         told 16; status 16",
+    );
+    ran.assert_prints(&[
+        "10.0.1.52 a page from the VPC",
+        "connect: Connection refused",
+        "status 0",
+    ]);
+}
+
 /// Both ends as they are deployed, with their defaults: systemd runs the relay's unit with all that it
 /// forbids, and the relay listens on AF_VSOCK.
 #[test]
@@ -89,10 +108,11 @@ fn a_parent_instance_with_systemd_in_a_second_guest() {
         tell $(/lookup ec2.us-east-1.amazonaws.com)
         read line
         until /lookup sqs.us-east-1.amazonaws.com | grep -q 10.0; do sleep 0.1; done
-        tell $(/lookup no-such-name.kv.internal)
+        tell $(/fetch v4only.kv.internal 80 /page)
         exit 3";
     let ran = guest!("parent", app).options(&["--no-relay"]).run(
-        "bridge 3:$LAB/parent 16:$LAB/enclave
+        "serve_page
+         bridge 3:$LAB/parent 16:$LAB/enclave
          boot_parent
          expect 3 90 'Started proxify-relay.service'
          boot 16 /init.sh /app
@@ -103,7 +123,11 @@ fn a_parent_instance_with_systemd_in_a_second_guest() {
          ended 16 90
          told 16; status 16",
     );
-    ran.assert_prints(&["10.0.1.17 10.0.2.17", "EAI_NONAME", "status 3"]);
+    ran.assert_prints(&[
+        "10.0.1.17 10.0.2.17",
+        "10.0.1.52 a page from the VPC",
+        "status 3",
+    ]);
 }
 
 #[test]

@@ -90,3 +90,11 @@ complain() {
 
 # say CID LINE: types a line at the guest's console.
 say() { echo "$2" >$LAB/input.$1; }
+
+# serve_page: v4only.kv.internal in the VPC serves /page on port 80.
+serve_page() {
+    mkdir $LAB/www
+    echo a page from the VPC >$LAB/www/page
+    $SANDBOX ctl vpc python3 -m http.server -d $LAB/www -b 10.0.1.52 80 >/dev/null 2>&1 &
+    within 10 $SANDBOX ctl vpc "$QEMU/bin/busybox" nc -z 10.0.1.52 80
+}

@@ -114,7 +114,8 @@ fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
             enclave.join("proxify-relay.service"),
             "etc/systemd/system/proxify-relay.service",
         ),
-        (lookup(scratch).to_owned(), "lookup"),
+        (clients(scratch).join("lookup.c"), "lookup"),
+        (clients(scratch).join("fetch.c"), "fetch"),
     ] {
         fs::copy(file, image.join(name))?;
     }
@@ -128,19 +129,23 @@ fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
 }
 
-/// getaddrinfo of musl in a static program, compiled once.
-fn lookup(scratch: &Path) -> &'static Path {
-    static LOOKUP: OnceLock<PathBuf> = OnceLock::new();
-    LOOKUP.get_or_init(|| {
-        let target = scratch.join("guest-client");
-        fs::create_dir_all(&target).expect("cargo's own for tests");
-        compile(
-            "musl-gcc",
-            "lookup.c",
-            &["-static"],
-            &target.display().to_string(),
-        )
-    })
+/// Programs with musl's libc, static, compiled once.
+fn clients(scratch: &Path) -> PathBuf {
+    static COMPILED: OnceLock<()> = OnceLock::new();
+    let folder = scratch.join("guest-clients");
+    COMPILED.get_or_init(|| {
+        fs::create_dir_all(&folder).expect("cargo's own for tests");
+        for source in ["lookup.c", "fetch.c"] {
+            let program = compile(
+                "musl-gcc",
+                source,
+                &["-static"],
+                &folder.display().to_string(),
+            );
+            fs::rename(program, folder.join(source)).expect("both are in one folder");
+        }
+    });
+    folder
 }
 
 fn sources() -> PathBuf {
