@@ -100,11 +100,41 @@ fn the_guest_fetches_over_http() {
     ]);
 }
 
+#[test]
+fn a_program_of_the_guest_answers_at_the_parents_port() {
+    let app = "
+        serve_page
+        read line
+        tell $line
+        exit 4";
+    let ran = guest!("publish", app).run(
+        "bridge 16:/run/sandbox/link
+         boot 16 /init.sh --parent vsock:2 /app
+         page() { $SANDBOX ctl vpc curl -s -m 3 http://10.0.0.10:8080/; }
+         within 90 page
+         $SANDBOX ctl relay kill
+         page || echo gone
+         $SANDBOX ctl relay start
+         within 30 page
+         say 16 bye
+         ended 16 30
+         told 16; status 16",
+    );
+    ran.assert_prints(&[
+        "a page from the enclave",
+        "gone",
+        "a page from the enclave",
+        "bye",
+        "status 4",
+    ]);
+}
+
 /// Both ends as they are deployed, with their defaults: systemd runs the relay's unit with all that it
 /// forbids, and the relay listens on AF_VSOCK.
 #[test]
 fn a_parent_instance_with_systemd_in_a_second_guest() {
     let app = "
+        serve_page
         tell $(/lookup ec2.us-east-1.amazonaws.com)
         read line
         until /lookup sqs.us-east-1.amazonaws.com | grep -q 10.0; do sleep 0.1; done
@@ -117,13 +147,18 @@ fn a_parent_instance_with_systemd_in_a_second_guest() {
          expect 3 90 'Started proxify-relay.service'
          boot 16 /init.sh /app
          expect 16 90 '^= 10.0'
+         page() { $SANDBOX ctl parent curl -s -m 3 http://127.0.0.1:8080/; }
+         within 20 page
          say 3 'kill -KILL $(pidof proxify-relay)'
          expect 3 10 'status=9/KILL'
+         within 30 page
          say 16 again
          ended 16 90
          told 16; status 16",
     );
     ran.assert_prints(&[
+        "a page from the enclave",
+        "a page from the enclave",
         "10.0.1.17 10.0.2.17",
         "10.0.1.52 a page from the VPC",
         "status 3",

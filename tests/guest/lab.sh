@@ -54,11 +54,11 @@ boot() {
 }
 
 # boot_parent: CID 3 as a parent instance, whose systemd runs the relay's unit. Its network is the
-# sandbox's parent, behind an address translation.
+# sandbox's parent, behind an address translation, which brings port 8080 of loopback there to its own.
 boot_parent() {
     MORE=$GUEST/parent.cpio
     WHERE="$SANDBOX ctl parent"
-    DEVICES="-netdev user,id=net0,net=192.168.76.0/24 -device virtio-net-pci,netdev=net0,romfile="
+    DEVICES="-netdev user,id=net0,net=192.168.76.0/24,hostfwd=tcp:127.0.0.1:8080-:8080 -device virtio-net-pci,netdev=net0,romfile="
     boot 3 /parent-init
     unset MORE WHERE DEVICES
 }

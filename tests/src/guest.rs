@@ -33,7 +33,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// An image whose `/app` is the shell script `app`. What it wants seen it gives to `tell`.
+    /// An image whose `/app` is the shell script `app`. What it wants seen it gives to `tell`; with
+    /// `serve_page` it is an HTTP server on port 8080.
     ///
     /// # Panics
     /// If the machine cannot be made or the image not be written.
@@ -122,12 +123,19 @@ fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
     // As in many images: where it points to is nothing.
     symlink("/run/nowhere/resolv.conf", image.join("etc/resolv.conf"))?;
     let path = image.join("app");
-    fs::write(
-        &path,
-        format!("#!/bin/sh\ntell() {{ echo \"= $*\"; }}\n{app}\n"),
-    )?;
+    fs::write(&path, format!("{APP_TOOLS}{app}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
 }
+
+/// What `/app` begins with.
+const APP_TOOLS: &str = "#!/bin/sh
+tell() { echo \"= $*\"; }
+serve_page() {
+    mkdir /www
+    echo a page from the enclave >/www/index.html
+    httpd -p 8080 -h /www
+}
+";
 
 /// Programs with musl's libc, static, compiled once.
 fn clients(scratch: &Path) -> PathBuf {
