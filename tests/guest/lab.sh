@@ -36,9 +36,9 @@ boot() {
     shift
     _append="$*"
     within 10 test -S $LAB/vhost.$_cid || { echo "no vsock for guest $_cid:"; cat $LAB/bridge.log; exit 1; } >&2
-    (cd "$IMAGE" && find . | "$QEMU/bin/busybox" cpio -o -H newc 2>/dev/null | cat "$GUEST/base.cpio" -) >$LAB/initrd.$_cid
+    (cd "$IMAGE" && find . | "$QEMU/bin/busybox" cpio -o -H newc 2>/dev/null | cat "$GUEST/base.cpio" ${MORE-} -) >$LAB/initrd.$_cid
     mkfifo $LAB/input.$_cid
-    # shellcheck disable=SC2086,SC2094 # words; and both ends of the pipe, so that it never ends
+    # shellcheck disable=SC2086,SC2094 # words; both ends of the pipe, so that no end of file comes
     LD_LIBRARY_PATH=$QEMU/usr/lib/x86_64-linux-gnu:$QEMU/lib/x86_64-linux-gnu \
     QEMU_MODULE_DIR=$QEMU/usr/lib/x86_64-linux-gnu/qemu \
         ${WHERE-} "$QEMU/usr/bin/qemu-system-x86_64" \
@@ -53,12 +53,14 @@ boot() {
     echo $! >$LAB/pid.$_cid
 }
 
-# boot_parent: CID 3 as a parent instance, whose relay has the sandbox parent's way into the VPC.
+# boot_parent: CID 3 as a parent instance, whose systemd runs the relay's unit. Its network is the
+# sandbox's parent, behind an address translation, which brings port 8080 of loopback there to its own.
 boot_parent() {
+    MORE=$GUEST/parent.cpio
     WHERE="$SANDBOX ctl parent"
-    DEVICES="-netdev user,id=net0,net=192.168.76.0/24 -device virtio-net-pci,netdev=net0,romfile="
+    DEVICES="-netdev user,id=net0,net=192.168.76.0/24,hostfwd=tcp:127.0.0.1:8080-:8080 -device virtio-net-pci,netdev=net0,romfile="
     boot 3 /parent-init
-    unset WHERE DEVICES
+    unset MORE WHERE DEVICES
 }
 
 # console CID: what the guest has printed.
@@ -88,3 +90,11 @@ complain() {
 
 # say CID LINE: types a line at the guest's console.
 say() { echo "$2" >$LAB/input.$1; }
+
+# serve_page: v4only.kv.internal in the VPC serves /page on port 80.
+serve_page() {
+    mkdir $LAB/www
+    echo a page from the VPC >$LAB/www/page
+    $SANDBOX ctl vpc python3 -m http.server -d $LAB/www -b 10.0.1.52 80 >/dev/null 2>&1 &
+    within 10 $SANDBOX ctl vpc "$QEMU/bin/busybox" nc -z 10.0.1.52 80
+}

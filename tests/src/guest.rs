@@ -33,20 +33,19 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// An image whose `/app` is the shell script `app`. What it wants seen it gives to `tell`.
+    /// An image whose `/app` is the shell script `app`. What it wants seen it gives to `tell`; with
+    /// `serve_page` it is an HTTP server on port 8080.
     ///
     /// # Panics
     /// If the machine cannot be made or the image not be written.
     #[must_use]
     pub fn new(sandbox: Sandbox, scratch: &Path, name: &str, app: &str) -> Self {
-        let target = scratch.parent().expect("cargo's own is under target");
-        build(target);
+        let packages = packages(scratch);
         let image = scratch.join(format!("guest-{name}"));
-        fill(&image, target, scratch, app)
-            .unwrap_or_else(|error| panic!("{}: {error}", image.display()));
+        fill(&image, scratch, app).unwrap_or_else(|error| panic!("{}: {error}", image.display()));
         let sandbox = sandbox
             .options(&["--no-proxify"])
-            .env("GUEST", target.join("guest"))
+            .env("GUEST", packages)
             .env("IMAGE", image);
         Self { sandbox }
     }
@@ -65,9 +64,14 @@ impl Guest {
     }
 }
 
-/// What is made once, for every test of this process: the programs in it must not be older than
-/// the sources.
-fn build(target: &Path) {
+/// Where the machine is, made once for every test of this process: the programs in it must not be
+/// older than the sources.
+///
+/// # Panics
+/// If it cannot be made here.
+#[must_use]
+pub fn packages(scratch: &Path) -> PathBuf {
+    let target = target(scratch);
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let output = Command::new(sources().join("build"))
@@ -82,50 +86,74 @@ fn build(target: &Path) {
             String::from_utf8_lossy(&output.stderr),
         );
     });
+    target.join("guest")
 }
 
-fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
+fn target(scratch: &Path) -> &Path {
+    scratch.parent().expect("cargo's own is under target")
+}
+
+fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
     if image.exists() {
         fs::remove_dir_all(image)?;
     }
-    for folder in ["", "dev", "etc"] {
-        fs::create_dir(image.join(folder))?;
+    for folder in ["dev", "sys", "etc/systemd/system", "usr/local/bin"] {
+        fs::create_dir_all(image.join(folder))?;
     }
-    let programs = target.join("x86_64-unknown-linux-gnu/debug");
+    let programs = target(scratch).join("x86_64-unknown-linux-gnu/debug");
     let enclave = Path::new(env!("CARGO_MANIFEST_DIR")).join("../enclave");
     for (file, name) in [
         (sources().join("guest-init"), "guest-init"),
         (sources().join("parent-init"), "parent-init"),
         (enclave.join("init.sh"), "init.sh"),
         (programs.join("proxify"), "proxify"),
-        (programs.join("proxify-relay"), "proxify-relay"),
-        (lookup(scratch).to_owned(), "lookup"),
+        (
+            programs.join("proxify-relay"),
+            "usr/local/bin/proxify-relay",
+        ),
+        (
+            enclave.join("proxify-relay.service"),
+            "etc/systemd/system/proxify-relay.service",
+        ),
+        (clients(scratch).join("lookup.c"), "lookup"),
+        (clients(scratch).join("fetch.c"), "fetch"),
     ] {
         fs::copy(file, image.join(name))?;
     }
     // As in many images: where it points to is nothing.
     symlink("/run/nowhere/resolv.conf", image.join("etc/resolv.conf"))?;
     let path = image.join("app");
-    fs::write(
-        &path,
-        format!("#!/bin/sh\ntell() {{ echo \"= $*\"; }}\n{app}\n"),
-    )?;
+    fs::write(&path, format!("{APP_TOOLS}{app}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
 }
 
-/// getaddrinfo of musl in a static program, compiled once.
-fn lookup(scratch: &Path) -> &'static Path {
-    static LOOKUP: OnceLock<PathBuf> = OnceLock::new();
-    LOOKUP.get_or_init(|| {
-        let target = scratch.join("guest-client");
-        fs::create_dir_all(&target).expect("cargo's own for tests");
-        compile(
-            "musl-gcc",
-            "lookup.c",
-            &["-static"],
-            &target.display().to_string(),
-        )
-    })
+/// What `/app` begins with.
+const APP_TOOLS: &str = "#!/bin/sh
+tell() { echo \"= $*\"; }
+serve_page() {
+    mkdir /www
+    echo a page from the enclave >/www/index.html
+    httpd -p 8080 -h /www
+}
+";
+
+/// Programs with musl's libc, static, compiled once.
+fn clients(scratch: &Path) -> PathBuf {
+    static COMPILED: OnceLock<()> = OnceLock::new();
+    let folder = scratch.join("guest-clients");
+    COMPILED.get_or_init(|| {
+        fs::create_dir_all(&folder).expect("cargo's own for tests");
+        for source in ["lookup.c", "fetch.c"] {
+            let program = compile(
+                "musl-gcc",
+                source,
+                &["-static"],
+                &folder.display().to_string(),
+            );
+            fs::rename(program, folder.join(source)).expect("both are in one folder");
+        }
+    });
+    folder
 }
 
 fn sources() -> PathBuf {
