@@ -99,7 +99,8 @@ fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Resu
         (enclave.join("init.sh"), "init.sh"),
         (programs.join("proxify"), "proxify"),
         (programs.join("proxify-relay"), "proxify-relay"),
-        (lookup(scratch).to_owned(), "lookup"),
+        (clients(scratch)[0].clone(), "lookup"),
+        (clients(scratch)[1].clone(), "connect"),
     ] {
         fs::copy(file, image.join(name))?;
     }
@@ -113,18 +114,14 @@ fn fill(image: &Path, target: &Path, scratch: &Path, app: &str) -> std::io::Resu
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
 }
 
-/// getaddrinfo of musl in a static program, compiled once.
-fn lookup(scratch: &Path) -> &'static Path {
-    static LOOKUP: OnceLock<PathBuf> = OnceLock::new();
-    LOOKUP.get_or_init(|| {
+/// getaddrinfo of musl, and one connection, in static programs, compiled once.
+fn clients(scratch: &Path) -> &'static [PathBuf; 2] {
+    static CLIENTS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    CLIENTS.get_or_init(|| {
         let target = scratch.join("guest-client");
         fs::create_dir_all(&target).expect("cargo's own for tests");
-        compile(
-            "musl-gcc",
-            "lookup.c",
-            &["-static"],
-            &target.display().to_string(),
-        )
+        let target = target.display().to_string();
+        ["lookup.c", "connect.c"].map(|source| compile("musl-gcc", source, &["-static"], &target))
     })
 }
 
