@@ -1,5 +1,6 @@
 //! TCP out of the enclave, as programs see it.
 
+use tests::old_parent::SWAPS;
 use tests::{Ran, Sandbox, compile, sandbox};
 
 /// Both ways in which connections are carried.
@@ -245,7 +246,7 @@ for child in range(4):
         os._exit(bool(failed))
     children.append(pid)
 print([os.waitpid(pid, 0)[1] for pid in children])
-held = [socket.create_connection(("10.0.1.17", 7)) for n in range(400)]
+held = [socket.create_connection(("10.0.1.17", 7)) for n in range(1000)]
 for n, s in enumerate(held):
     s.sendall(b"%d\n" % n)
 print(all(s.makefile().readline() == f"{n}\n" for n, s in enumerate(held)))
@@ -279,6 +280,55 @@ fn the_relay_killed_and_back() {
             "{ran}"
         );
     }
+}
+
+/// It closes without a reason, which is taken for a refusal.
+#[test]
+fn behind_an_old_parent() {
+    let connect = compile!("musl-gcc", "connect.c", "-static");
+    for (way, failed) in [
+        ("detour", "connect ECONNREFUSED"),
+        ("redirect", "then ECONNRESET"),
+    ] {
+        let ran = clients(sandbox!())
+            .options(&["--no-relay", "--no-proxify"])
+            .env("OLD_PARENT", env!("CARGO_BIN_EXE_old-parent"))
+            .env("PROXIFY_NAMESERVERS", "cidr:10.0.0.0/16")
+            .env("PROXIFY_EGRESS", way)
+            .env("CONNECT", &connect)
+            .run(&format!(
+                "{SWAPS}{SERVICES}
+                 $PROXIFY -- sh -c '
+                     curl -sS http://sqs.us-east-1.amazonaws.com:8080/
+                     curl -sS http://[fd00:ec2::253]:8080/
+                     $CONNECT 10.0.1.17 81'
+                 kill $OLD %2; true"
+            ));
+        ran.assert_prints(&["ok", "ok", failed]);
+    }
+}
+
+/// The parent has a network, and with `--force` keeps it.
+#[test]
+fn outside_an_enclave_nothing_is_touched() {
+    let ran = init(&format!(
+        "{STATE}
+         echo '{STATE} state' > /run/sandbox/state.sh
+         cat > /run/sandbox/host.sh <<'END'
+. /run/sandbox/state.sh > /run/before
+PROXIFY_PARENT=unix:/run/sandbox/link $(dirname $SANDBOX)/proxify --force --log info --resolv-conf none -- sh -c '
+    . /run/sandbox/state.sh > /run/during; curl -sS http://10.0.1.17:8080/'
+diff /run/before /run/during && echo same
+END
+         $SANDBOX ctl parent sh /run/sandbox/host.sh
+         kill %1; true"
+    ));
+    ran.assert_prints(&["ok", "same"]);
+    assert!(
+        ran.stderr()
+            .contains("outside an enclave TCP goes its own way"),
+        "{ran}"
+    );
 }
 
 #[test]

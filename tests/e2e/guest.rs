@@ -100,6 +100,37 @@ fn the_guest_fetches_over_http() {
     ]);
 }
 
+/// By the guest's own TUN and packet rules, on another kernel than this machine's.
+#[test]
+fn connections_leave_the_guest_and_keep_their_errors() {
+    let app = "
+        for options in '' -n; do
+            tell $(/connect $options 10.0.1.17 8080)
+            tell $(/connect $options fd00:ec2::253 8080)
+            tell $(/connect $options 10.0.1.17 81)
+            tell $(/connect $options 10.0.0.10 80)
+            tell $(/connect $options fd00:ec2::10 80)
+        done";
+    let services = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/services.py");
+    let kept = [
+        "connect ECONNREFUSED",
+        "connect EHOSTUNREACH",
+        "connect EACCES",
+    ];
+    for (way, failures) in [("detour", kept), ("redirect", ["then ECONNRESET"; 3])] {
+        let ran = guest!(way, app).run(&format!(
+            "$SANDBOX ctl vpc python3 {services} /run/sandbox/services &
+             within 20 test -e /run/sandbox/services
+             bridge 16:/run/sandbox/link
+             boot 16 /init.sh --parent vsock:2 --egress {way} /app
+             ended 16 90
+             told 16; status 16"
+        ));
+        let each = [&["peer HTTP/1.0 200"; 2][..], &failures].concat();
+        ran.assert_prints(&[&each[..], &each, &["status 0"]].concat());
+    }
+}
+
 #[test]
 fn a_program_of_the_guest_answers_at_the_parents_port() {
     let app = "

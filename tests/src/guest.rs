@@ -117,6 +117,7 @@ fn fill(image: &Path, scratch: &Path, app: &str) -> std::io::Result<()> {
         ),
         (clients(scratch).join("lookup.c"), "lookup"),
         (clients(scratch).join("fetch.c"), "fetch"),
+        (clients(scratch).join("connect.c"), "connect"),
     ] {
         fs::copy(file, image.join(name))?;
     }
@@ -143,7 +144,7 @@ fn clients(scratch: &Path) -> PathBuf {
     let folder = scratch.join("guest-clients");
     COMPILED.get_or_init(|| {
         fs::create_dir_all(&folder).expect("cargo's own for tests");
-        for source in ["lookup.c", "fetch.c"] {
+        for source in ["lookup.c", "fetch.c", "connect.c"] {
             let program = compile(
                 "musl-gcc",
                 source,

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use link::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::dial::{Answer, Dialer};
@@ -38,6 +38,10 @@ use crate::tun::{MTU, Tun};
 /// How long a stream waits for the program, which may have given up: the second retransmission of
 /// a SYN comes 3 s after the first.
 const CLAIM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How old a handover is before the program's retransmission says that it has failed: a younger one
+/// may have waited in the device since before it, and would reset a connection that stands.
+const STALE: Duration = Duration::from_millis(200);
 
 /// How often a SYN is sent again; it is needed once in some thousand connections.
 const ROUNDS: u8 = 8;
@@ -78,6 +82,7 @@ struct Waiting {
     /// Dropped when the stream is taken.
     _taken: oneshot::Sender<()>,
     rounds: u8,
+    since: Instant,
 }
 
 /// A relay's stream for an accepted connection.
@@ -154,7 +159,9 @@ impl Detour {
         if let Some(known) = connections.get_mut(&key)
             && known.sequence == syn.sequence
         {
-            if let State::Connected(waiting) = &mut known.state {
+            if let State::Connected(waiting) = &mut known.state
+                && (syn.is_marked() || waiting.since.elapsed() >= STALE)
+            {
                 waiting.rounds += 1;
                 if waiting.rounds > ROUNDS {
                     connections.remove(&key);
@@ -204,6 +211,7 @@ impl Detour {
             permit,
             _taken: taken,
             rounds: 0,
+            since: Instant::now(),
         };
         match self.lock().get_mut(&key) {
             Some(connection) if connection.sequence == syn.sequence => {
@@ -288,3 +296,6 @@ impl Detour {
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

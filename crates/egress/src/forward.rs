@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::Stream;
+use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -23,7 +24,7 @@ pub(crate) const CONNECTIONS: usize = 16 * 1024;
 
 /// Connections that the kernel may have established before they are accepted (listen(2)); it keeps
 /// to net.core.somaxconn too.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// A pause when descriptors or memory are short: others end meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -49,6 +50,7 @@ pub(crate) fn listen(family: Family) -> io::Result<TcpListener> {
 
 /// Accepts and carries connections for as long as it is polled.
 pub(crate) async fn serve(listener: TcpListener, family: Family, turned: Turned) {
+    let mut is_short = false;
     loop {
         let permit = match &turned {
             // It is never closed.
@@ -58,12 +60,18 @@ pub(crate) async fn serve(listener: TcpListener, family: Family, turned: Turned)
         };
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
+            // It ended before it was accepted.
+            Err(error) if !is_shortage(&error) => continue,
             Err(error) => {
-                warn!("cannot take up connections for the moment: {error}");
+                if !is_short {
+                    warn!("no more connections for the moment: {error}");
+                }
+                is_short = true;
                 sleep(PAUSE).await;
                 continue;
             }
         };
+        is_short = false;
         let to = match original_destination(&stream, family) {
             Ok(to) if !to.ip().is_loopback() => to,
             // Somebody connected to our own port, and would be carried back to it.
@@ -92,6 +100,14 @@ pub(crate) async fn serve(listener: TcpListener, family: Family, turned: Turned)
             },
         }
     }
+}
+
+/// Too many descriptors, of this process or of all, or too little memory (accept(2)).
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    shortages
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 async fn redirected(

@@ -19,10 +19,10 @@
 //! the stub's answers never wait behind bulk data.
 
 mod complaints;
-mod conntrack;
 mod detour;
 mod dial;
 mod forward;
+mod limits;
 mod machinery;
 #[cfg(test)]
 mod namespaces;

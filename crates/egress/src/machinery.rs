@@ -18,7 +18,7 @@ use crate::dial::Dialer;
 use crate::forward::{self, CONNECTIONS, Turned};
 use crate::netfilter::{self, FILTER, Family, NAT, Rule};
 use crate::tun::{DEVICE, Tun};
-use crate::{Config, EgressError, Mode, conntrack, routes, self_test};
+use crate::{Config, EgressError, Mode, limits, routes, self_test};
 
 /// How connections are turned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,7 @@ async fn serve(
     outcome: oneshot::Sender<Result<Way, EgressError>>,
 ) {
     clean();
+    limits::allow_backlog();
     let started = match config.mode {
         Mode::Auto => match Machinery::start(&config, Way::Detour).await {
             Err(error) => {
@@ -95,7 +96,7 @@ async fn serve(
             return;
         }
     };
-    conntrack::make_room();
+    limits::make_room();
     let _ = outcome.send(Ok(machinery.way));
     loop {
         tokio::select! {

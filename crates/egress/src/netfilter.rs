@@ -58,14 +58,17 @@ pub(crate) fn remove(family: Family, table: &'static str) -> Result<(), RulesErr
     change(family, table, |blob| blob.remove_chain(CHAIN))
 }
 
-/// Whether a table is there; the kernel makes one when it is first asked about it. The list can be
-/// read by root alone, as a table can.
+/// Whether a table may be there; the kernel makes one when it is first asked about it. An enclave
+/// may have no /proc.
 fn exists(family: Family, table: &str) -> bool {
     let names = match family {
         Family::V4 => "/proc/net/ip_tables_names",
         Family::V6 => "/proc/net/ip6_tables_names",
     };
-    std::fs::read_to_string(names).is_ok_and(|names| names.lines().any(|name| name == table))
+    match std::fs::read_to_string(names) {
+        Ok(names) => names.lines().any(|name| name == table),
+        Err(_) => true,
+    }
 }
 
 fn change(

@@ -18,10 +18,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 mod ioctl {
-    use nix::libc::{SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFMTU, TUNSETIFF, ifreq};
+    use nix::libc::{SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFMTU, SIOCSIFTXQLEN, TUNSETIFF, ifreq};
 
     nix::ioctl_write_ptr_bad!(attach, TUNSETIFF, ifreq);
     nix::ioctl_write_ptr_bad!(set_mtu, SIOCSIFMTU, ifreq);
+    nix::ioctl_write_ptr_bad!(set_queue, SIOCSIFTXQLEN, ifreq);
     nix::ioctl_readwrite_bad!(get_flags, SIOCGIFFLAGS, ifreq);
     nix::ioctl_write_ptr_bad!(set_flags, SIOCSIFFLAGS, ifreq);
 }
@@ -38,6 +39,10 @@ const MINOR: u64 = 200;
 /// The most that a packet of IPv4 can be, and what the maximum segment sizes on both ends come from:
 /// the connection itself stays on lo.
 pub(crate) const MTU: u16 = 65535;
+
+/// SYNs that may wait to be read: as many as the forwarder's backlog. The default of 500 would lose some
+/// of a burst, and each lost one costs its program a second.
+const QUEUE: libc::c_int = 4096;
 
 /// How long the device may stay after its owner's end: a killed process gives up its lock before it.
 const HANDOVER: Duration = Duration::from_millis(500);
@@ -125,6 +130,11 @@ fn set_up() -> nix::Result<()> {
     mtu.ifr_ifru.ifru_mtu = MTU.into();
     // SAFETY: the descriptor is open, and `mtu` a valid ifreq with a terminated name.
     unsafe { ioctl::set_mtu(socket.as_raw_fd(), &raw const mtu) }?;
+    let mut queue = request();
+    // The length has the place of the metric (netdevice(7), ifr_qlen).
+    queue.ifr_ifru.ifru_metric = QUEUE;
+    // SAFETY: as above.
+    unsafe { ioctl::set_queue(socket.as_raw_fd(), &raw const queue) }?;
     let mut state = request();
     // SAFETY: as above.
     unsafe { ioctl::get_flags(socket.as_raw_fd(), &raw mut state) }?;
