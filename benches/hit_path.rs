@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::{Config, MAX_UDP_REPLY, Shard, Step, Transport};
+use resolver::{Config, MAX_UDP_REPLY, Routes, Shard, Step, Transport};
 
 const TTL: u32 = 3600;
 
@@ -28,6 +28,7 @@ fn cached(
         Config {
             cache_size: 1 << 30,
             seed: [1, 2],
+            routes: Routes::default(),
         },
         start,
     );

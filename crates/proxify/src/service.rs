@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stub::{BindError, Stub};
+use stub::{BindError, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -53,7 +53,8 @@ enum State {
     Starting,
     /// It serves, from its cache and its own knowledge.
     Serving,
-    /// A nameserver is connected behind it.
+    /// A nameserver is connected behind it: a discovered one, or where none can be discovered, one of
+    /// a route.
     Connected,
 }
 
@@ -86,6 +87,7 @@ impl Service {
             stub: stub::Config {
                 listen: config.listen.clone(),
                 cache_size: config.cache_size,
+                routes: config.routes.clone(),
             },
             resolv_conf: config.resolv_conf.clone(),
             state: state_sender,
@@ -194,10 +196,17 @@ impl Work {
         self.state.send_replace(State::Starting);
         let stub = bind(&self.stub).await?;
         info!(addresses = ?stub.local_addrs(), parent = %self.parent, "names are served");
+        for Route {
+            suffix,
+            nameservers,
+        } in self.stub.routes.iter()
+        {
+            info!(source = "the command line", %suffix, ?nameservers, "route taken");
+        }
 
         let (found_sender, mut found) = watch::channel(None);
         let (nameservers, nameservers_receiver) = watch::channel(Arc::from([]));
-        let (connected_sender, mut connected) = watch::channel(false);
+        let (reach_sender, mut reach) = watch::channel(Reach::Nobody);
         let (stub_stop, stub_stopped) = oneshot::channel::<()>();
         let until_stopped = async { stub_stopped.await.unwrap_or_default() };
         let files = vpc::Files {
@@ -213,7 +222,7 @@ impl Work {
         let mut stub = tokio::spawn(stub.run(
             self.parent,
             nameservers_receiver,
-            connected_sender,
+            reach_sender,
             until_stopped,
         ));
 
@@ -221,6 +230,7 @@ impl Work {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
         };
+        let mut nothing_found = false;
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.state.send_replace(State::Serving);
@@ -230,6 +240,7 @@ impl Work {
                 _ = &mut stub => return Err(ServiceError::Ended),
                 Ok(()) = found.changed() => {
                     let found: Option<Arc<Found>> = found.borrow_and_update().clone();
+                    nothing_found = found.is_none();
                     if let Some(found) = found {
                         nameservers.send_replace(found.nameservers.as_slice().into());
                         if let Some(file) = &mut file {
@@ -240,11 +251,16 @@ impl Work {
                 now = checks.tick() => if let Some(file) = &mut file {
                     file.check(now);
                 },
-                Ok(()) = connected.changed() => {
-                    if *connected.borrow_and_update() {
-                        self.state.send_replace(State::Connected);
-                    }
-                }
+                Ok(()) = reach.changed() => {}
+            }
+            // Where nothing can be discovered, APP has the names of its routes and need not wait.
+            let least = if nothing_found {
+                Reach::Routed
+            } else {
+                Reach::Discovered
+            };
+            if *reach.borrow_and_update() >= least && *self.state.borrow() != State::Connected {
+                self.state.send_replace(State::Connected);
             }
         }
         drop(stub_stop);
