@@ -48,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) resolv_conf: Option<ResolvConfFile>,
     /// Bytes of cached answers.
     pub(crate) cache_size: usize,
+    /// How APP's TCP is carried; `None` where this is no enclave.
+    pub(crate) egress: Option<egress::Mode>,
+    /// Where it may go; everywhere if empty.
+    pub(crate) egress_allow: Vec<link::Rule>,
     /// What is logged.
     pub(crate) log: Targets,
     /// How it is written.
@@ -211,6 +215,14 @@ struct Options {
         value_parser = size
     )]
     cache_size: usize,
+    /// How to carry TCP out: auto (detour if it works here, else redirect, else not at all), detour
+    /// (connect() fails as it would without an enclave), redirect (it succeeds, and a reset follows),
+    /// off.
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    egress: egress::Mode,
+    /// Carry TCP to these destinations only; repeatable.
+    #[arg(long, global = true, value_name = "CIDR[:PORT]", value_delimiter = ',')]
+    egress_allow: Vec<link::Rule>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
@@ -288,6 +300,8 @@ impl Cli {
             listen,
             resolv_conf,
             cache_size: self.options.cache_size,
+            egress: Some(self.options.egress),
+            egress_allow: self.options.egress_allow,
             log: self.options.log,
             log_format: self.options.log_format,
             force: self.options.force,

@@ -1,7 +1,8 @@
-//! The service that APP needs: the stub, the nameservers behind it, and resolv.conf before it.
+//! The service that APP needs: the stub, the nameservers behind it, the way out for TCP, and
+//! resolv.conf before it.
 //!
-//! One task owns all three, in an order that leaves no gap: the lock, the stub's sockets, its
-//! nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
+//! One task owns them all, in an order that leaves no gap: the lock, the stub's sockets, the way out,
+//! the nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
 //! the task waits for it, while APP uses that one's stub.
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use egress::{Egress, EgressError};
 use stub::{BindError, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -90,6 +92,12 @@ impl Service {
                 routes: config.routes.clone(),
             },
             resolv_conf: config.resolv_conf.clone(),
+            egress: config.egress.map(|mode| egress::Config {
+                parent: config.parent.clone(),
+                mode,
+                allow: config.egress_allow.clone(),
+                stub: config.listen.clone(),
+            }),
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));
@@ -151,6 +159,7 @@ struct Work {
     nameservers: vpc::Nameservers,
     stub: stub::Config,
     resolv_conf: Option<ResolvConfFile>,
+    egress: Option<egress::Config>,
     state: watch::Sender<State>,
 }
 
@@ -188,7 +197,7 @@ impl Work {
 
     /// Serves names until told to stop. The lock is given up last.
     async fn serve(
-        self,
+        mut self,
         ownership: Ownership,
         takes_over: bool,
         stop: &mut oneshot::Receiver<()>,
@@ -202,6 +211,17 @@ impl Work {
         } in self.stub.routes.iter()
         {
             info!(source = "the command line", %suffix, ?nameservers, "route taken");
+        }
+        // Who asks a nameserver directly, by its address, is answered by the stub.
+        let routed: Vec<SocketAddr> = self
+            .stub
+            .routes
+            .iter()
+            .flat_map(|route| route.nameservers.iter().copied())
+            .collect();
+        let egress = start_egress(self.egress.take(), takes_over).await?;
+        if let Some(egress) = &egress {
+            egress.set_nameservers(&routed);
         }
 
         let (found_sender, mut found) = watch::channel(None);
@@ -242,6 +262,9 @@ impl Work {
                     let found: Option<Arc<Found>> = found.borrow_and_update().clone();
                     nothing_found = found.is_none();
                     if let Some(found) = found {
+                        if let Some(egress) = &egress {
+                            egress.set_nameservers(&[routed.as_slice(), &found.nameservers].concat());
+                        }
                         nameservers.send_replace(found.nameservers.as_slice().into());
                         if let Some(file) = &mut file {
                             file.rewrite(&found);
@@ -265,9 +288,27 @@ impl Work {
         }
         drop(stub_stop);
         let _ = stub.await;
-        drop((file, discovery));
+        drop((file, discovery, egress));
         drop(ownership);
         Ok(())
+    }
+}
+
+/// Starts to carry TCP. One that takes over serves programs that run: names are better than nothing.
+async fn start_egress(
+    config: Option<egress::Config>,
+    takes_over: bool,
+) -> Result<Option<Egress>, EgressError> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    match Egress::start(config).await {
+        Ok(egress) => Ok(Some(egress)),
+        Err(failure) if takes_over => {
+            error!(%failure, "TCP is not carried any more");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -307,6 +348,11 @@ pub(crate) enum ServiceError {
     Bind { source: BindError },
     #[error(transparent)]
     ResolvConf(#[from] ResolvConfError),
+    #[error("{source}; with --egress off only names are served")]
+    Egress {
+        #[from]
+        source: EgressError,
+    },
     #[error("the stub has ended by itself; run with --log debug to see why")]
     Ended,
 }

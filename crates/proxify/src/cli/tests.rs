@@ -337,3 +337,49 @@ fn help_shows_two_examples_and_every_option() {
 fn the_definition_is_sound() {
     Cli::command().debug_assert();
 }
+
+#[test]
+fn egress_is_auto_and_goes_everywhere_unless_told_otherwise() {
+    let config = parse(&["app"]).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Auto));
+    assert!(config.egress_allow.is_empty());
+
+    let environment = [
+        ("PROXIFY_EGRESS", "off"),
+        ("PROXIFY_EGRESS_ALLOW", "10.0.0.0/8,10.9.0.1:443"),
+    ];
+    let config = parse_with(&["app"], &environment).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Off));
+    let rules: Vec<String> = config
+        .egress_allow
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(rules, ["10.0.0.0/8", "10.9.0.1/32:443"]);
+
+    let line = [
+        "--egress",
+        "detour",
+        "--egress-allow",
+        "10.0.1.0/24",
+        "--egress-allow",
+        "[fd00::]/8:80",
+        "app",
+    ];
+    let config = parse_with(&line, &environment).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Detour));
+    let rules: Vec<String> = config
+        .egress_allow
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(rules, ["10.0.1.0/24", "[fd00::]/8:80"]);
+
+    let message = error(&["--egress", "tun", "app"], &[]);
+    assert!(
+        message.contains("auto, detour, redirect or off"),
+        "{message}"
+    );
+    let message = error(&["--egress-allow", "10.0.0.1/8", "app"], &[]);
+    assert!(message.contains("did you mean 10.0.0.0/8"), "{message}");
+}
