@@ -36,20 +36,29 @@ pub(crate) enum Load {
 pub(crate) struct Agent {
     /// How it reaches the server: `tcp:ADDRESS`, or `socks:PATH=ADDRESS`.
     via: String,
+    pid: u32,
     process: Process,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Agent {
-    /// `command` becomes `agent`.
+    /// `command` becomes `agent`, or runs it.
     pub(crate) fn start(command: &mut Command, via: String) -> Result<Self, Error> {
         let (process, stdin, stdout) = Process::talk(command)?;
+        let mut stdout = BufReader::new(stdout);
+        let mut pid = String::new();
+        stdout.read_line(&mut pid)?;
+        let pid = pid
+            .trim_end()
+            .parse()
+            .map_err(|_| "the load does not start")?;
         Ok(Self {
             via,
+            pid,
             process,
             stdin,
-            stdout: BufReader::new(stdout),
+            stdout,
         })
     }
 
@@ -65,6 +74,11 @@ impl Agent {
     }
 
     pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The process that was started: another one, where that runs the agent as its child.
+    pub(crate) fn runner(&self) -> u32 {
         self.process.pid()
     }
 
@@ -92,6 +106,7 @@ impl Agent {
 
 /// The agent itself.
 pub(crate) fn serve() -> Result<(), Error> {
+    println!("{}", std::process::id());
     let mut held = Vec::new();
     for line in io::stdin().lines() {
         match obey(&line?, &mut held) {

@@ -30,7 +30,8 @@
 //!
 //! The ways: **old path** is a model of what proxify replaces: the client does the SOCKS5 handshake
 //! on the link inside connect() and keeps the link as its connection, the parent copies. **relay
-//! alone** is the same client with our relay.
+//! alone** is the same client with our relay. **redirect** and **detour** are `proxify --egress`'s two
+//! ways, for programs that know of nothing.
 
 mod agent;
 mod server;
@@ -49,7 +50,7 @@ use world::World;
 const ROUNDS: usize = 3;
 
 /// How long a load runs, in milliseconds.
-const SLICE: u64 = 1000;
+const SLICE: u64 = 700;
 
 /// Connections that are held open, and fewer for ways that fork for each.
 const HELD: usize = 10_000;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ["server"] => server::serve(),
         ["agent"] => agent::serve(),
         ["old-proxy", path] => ways::old_proxy(path),
+        ["proxify", ..] => return proxify::main(texts.iter().map(ToString::to_string)),
         ["proxify-relay", ..] => return relay::main(texts.iter().map(ToString::to_string)),
         _ => Err("usage: tcp".into()),
     };
@@ -139,10 +141,9 @@ fn measure(way: &mut Way, direct: &mut Way) -> Result<Ratios, Error> {
 /// Bytes per second, and processor seconds per second: of the forwarding processes, or of load and
 /// server where there are none.
 fn bytes_and_cpu(way: &mut Way, load: Load) -> Result<(f64, f64), Error> {
-    let pids = way.pids();
-    let before = usage::cpu(&pids)?;
+    let before = way.cpu()?;
     let bytes = way.agent.run(load, SLICE)?;
-    let cpu = usage::cpu(&pids)? - before;
+    let cpu = way.cpu()? - before;
     Ok((bytes, cpu * 1000.0 / SLICE as f64))
 }
 
@@ -153,9 +154,9 @@ fn memory(way: &mut Way) -> Result<f64, Error> {
     } else {
         HELD.min(world::most_connections()?)
     };
-    let idle = usage::memory(&way.pids())?;
+    let idle = way.memory()?;
     way.agent.run(Load::Hold { count }, SLICE)?;
-    let full = usage::memory(&way.pids())?;
+    let full = way.memory()?;
     way.agent.run(Load::Hold { count: 0 }, SLICE)?;
     let each = (full - idle) / count as f64;
     Ok(idle + each * HELD as f64)

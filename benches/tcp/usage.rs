@@ -1,4 +1,6 @@
 //! What processes and all their descendants have used, out of /proc.
+//!
+//! A load that is among the descendants (`but`) does not count.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,9 +11,9 @@ use crate::Error;
 const TICKS: f64 = 100.0;
 
 /// Processor seconds so far, user and system.
-pub(crate) fn cpu(roots: &[u32]) -> Result<f64, Error> {
+pub(crate) fn cpu(roots: &[u32], but: Option<u32>) -> Result<f64, Error> {
     let mut ticks = 0.0;
-    for pid in family(roots)? {
+    for pid in family(roots, but)? {
         // One that has just ended is not there any more.
         ticks += stat(pid).map_or(0.0, |stat| stat.ticks);
     }
@@ -19,9 +21,9 @@ pub(crate) fn cpu(roots: &[u32]) -> Result<f64, Error> {
 }
 
 /// Resident memory in MiB, what processes share divided among them.
-pub(crate) fn memory(roots: &[u32]) -> Result<f64, Error> {
+pub(crate) fn memory(roots: &[u32], but: Option<u32>) -> Result<f64, Error> {
     let mut kibibytes = 0.0;
-    for pid in family(roots)? {
+    for pid in family(roots, but)? {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let pss = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         let figure = pss.and_then(|rest| rest.split_whitespace().next());
@@ -49,9 +51,10 @@ fn stat(pid: u32) -> Option<Stat> {
     })
 }
 
-fn family(roots: &[u32]) -> Result<HashSet<u32>, Error> {
+fn family(roots: &[u32], but: Option<u32>) -> Result<HashSet<u32>, Error> {
     let all: Vec<(u32, u32)> = fs::read_dir("/proc")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| Some(*pid) != but)
         .filter_map(|pid| Some((pid, stat(pid)?.parent)))
         .collect();
     let mut family: HashSet<u32> = roots.iter().copied().collect();

@@ -11,6 +11,7 @@ use tokio::net::{TcpStream, UnixListener};
 use crate::Error;
 use crate::agent::Agent;
 use crate::server::PORT;
+use crate::usage;
 use crate::world::{Enclave, Process, SERVER, World, again, ip, listening};
 
 /// A way, set up.
@@ -22,20 +23,35 @@ pub(crate) struct Way {
     pub(crate) forks: bool,
     /// The processes that forward; of the direct way load and server.
     counted: Vec<u32>,
+    /// The load, where it is a child of one of these.
+    but: Option<u32>,
     _processes: Vec<Process>,
     _enclave: Option<Enclave>,
 }
 
 impl Way {
-    pub(crate) fn pids(&self) -> Vec<u32> {
-        self.counted.clone()
+    /// Processor seconds of the forwarding processes so far.
+    pub(crate) fn cpu(&self) -> Result<f64, Error> {
+        usage::cpu(&self.counted, self.but)
+    }
+
+    /// Their resident memory, in MiB.
+    pub(crate) fn memory(&self) -> Result<f64, Error> {
+        usage::memory(&self.counted, self.but)
     }
 }
 
 type Make = fn(&World) -> Result<Way, Error>;
 
 /// All ways but the direct one.
-pub(crate) const ALL: [Make; 4] = [old_path, relay_alone, socat, redsocks_and_dante];
+pub(crate) const ALL: [Make; 6] = [
+    redirect,
+    detour,
+    relay_alone,
+    old_path,
+    socat,
+    redsocks_and_dante,
+];
 
 /// Load and server on one loopback device.
 pub(crate) fn direct(_: &World, server: &Process) -> Result<Way, Error> {
@@ -46,6 +62,7 @@ pub(crate) fn direct(_: &World, server: &Process) -> Result<Way, Error> {
         agent,
         forks: false,
         counted,
+        but: None,
         _processes: Vec::new(),
         _enclave: None,
     })
@@ -58,13 +75,24 @@ fn way(
     via: String,
     processes: Vec<Process>,
 ) -> Result<Way, Error> {
-    let mut agent = Agent::start(&mut enclave.command(&["self", "agent"]), via)?;
+    let agent = Agent::start(&mut enclave.command(&["self", "agent"]), via)?;
+    way_of(name, enclave, agent, processes)
+}
+
+/// A way of this load.
+fn way_of(
+    name: &'static str,
+    enclave: Enclave,
+    mut agent: Agent,
+    processes: Vec<Process>,
+) -> Result<Way, Error> {
     agent.wait().map_err(|error| format!("{name}: {error}"))?;
     Ok(Way {
         name,
-        agent,
         forks: false,
         counted: processes.iter().map(Process::pid).collect(),
+        but: Some(agent.pid()),
+        agent,
         _processes: processes,
         _enclave: Some(enclave),
     })
@@ -100,6 +128,39 @@ fn relay_alone(world: &World) -> Result<Way, Error> {
     let (relay, prefix) = relay(world, "relay")?;
     let via = format!("socks:{prefix}_{}={SERVER}:{PORT}", link::DEFAULT_PORT);
     way("relay alone", Enclave::make()?, via, vec![relay])
+}
+
+fn redirect(world: &World) -> Result<Way, Error> {
+    proxify(world, "proxify, redirect", "redirect")
+}
+
+fn detour(world: &World) -> Result<Way, Error> {
+    proxify(world, "proxify, detour", "detour")
+}
+
+/// The load is proxify's APP.
+fn proxify(world: &World, name: &'static str, egress: &str) -> Result<Way, Error> {
+    let enclave = Enclave::make()?;
+    let (relay, prefix) = relay(world, egress)?;
+    let parent = format!("unix:{prefix}");
+    let mut command = enclave.command(&["self", "proxify", "--parent", &parent]);
+    // No name is looked up, so that none has to answer.
+    command.args([
+        "--nameservers",
+        SERVER,
+        "--resolv-conf",
+        "none",
+        "--log",
+        "error",
+    ]);
+    command.args(["--egress", egress, "--", "/proc/self/exe", "agent"]);
+    // Only the way out is measured.
+    command.env("PROXIFY_PUBLISH", "none");
+    let agent = Agent::start(&mut command, format!("tcp:{SERVER}:{PORT}"))?;
+    let runner = agent.runner();
+    let mut way = way_of(name, enclave, agent, vec![relay])?;
+    way.counted.push(runner);
+    Ok(way)
 }
 
 fn socat(world: &World) -> Result<Way, Error> {

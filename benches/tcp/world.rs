@@ -61,14 +61,14 @@ impl World {
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
         mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none)?;
-        mount(Some("tmpfs"), "/mnt", Some("tmpfs"), MsFlags::empty(), none)?;
+        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none)?;
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         ip("link set lo up")?;
         ip(&format!("address add {SERVER}/32 dev lo"))?;
         reuse_ports()?;
         Ok(Self {
-            directory: "/mnt".into(),
+            directory: "/run".into(),
         })
     }
 
