@@ -181,7 +181,12 @@ fn run(options: Options) -> Result<(), RelayError> {
         .enable_all()
         .build()
         .map_err(RelayError::Runtime)?;
-    let served = runtime.block_on(listen_and_serve(options, ready_fd));
+    // On a worker, which goes on with the connections that it accepts: to hand each over to another
+    // thread takes as long as the rest of its setup.
+    let serving = runtime.spawn(listen_and_serve(options, ready_fd));
+    let served = runtime
+        .block_on(serving)
+        .map_err(|error| RelayError::Runtime(error.into()))?;
     // A read of resolv.conf that hangs must not keep the process.
     runtime.shutdown_background();
     served

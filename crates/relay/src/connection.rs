@@ -8,11 +8,11 @@ use std::time::Duration;
 use link::socks::server::{self, HandshakeError};
 use link::{Command, Reply, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::admission::Seat;
-use crate::policy::{self, Denied};
+use crate::policy::Denied;
 use crate::server::{Relay, drained};
 use crate::{bind, dns, resolv_conf, tunnel};
 
@@ -119,9 +119,12 @@ async fn serve(
     Ok(())
 }
 
-/// Asks the policy about an address, with the parent's addresses as they are now.
+/// Asks the policy about an address, with the parent's own as they are now.
 fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
-    let own = policy::own_addresses().map_err(ConnectionError::OwnAddresses)?;
+    let own = relay
+        .own
+        .at(Instant::now())
+        .map_err(ConnectionError::OwnAddresses)?;
     relay
         .policy
         .judge(to, &own)

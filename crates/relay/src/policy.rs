@@ -11,12 +11,14 @@
 //! range never opens the parent itself: for that it must name nothing else, that is a network
 //! inside 127.0.0.0/8, `::1`, or the parent's address alone.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use link::Rule;
-use nix::ifaddrs::getifaddrs;
+
+pub(crate) use own::OwnAddresses;
+
+mod own;
 
 /// The rules of a relay.
 #[derive(Clone, Debug, Default)]
@@ -71,16 +73,6 @@ impl Policy {
         }
         Ok(())
     }
-}
-
-/// The addresses of this machine's interfaces.
-pub(crate) fn own_addresses() -> io::Result<Vec<IpAddr>> {
-    let ip_of = |address: nix::ifaddrs::InterfaceAddress| {
-        let address = address.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
-    };
-    Ok(getifaddrs()?.filter_map(ip_of).collect())
 }
 
 /// The prefix under which a NAT64 such as a VPC's reaches IPv4: 64:ff9b::/96 (RFC 6052 §2.1).

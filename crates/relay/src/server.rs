@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
-use crate::policy::{Denied, Policy};
+use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::refusals::{Destination, Refusals};
 use crate::{connection, resolv_conf};
 
@@ -29,6 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) policy: Policy,
+    pub(crate) own: OwnAddresses,
     pub(crate) limits: Limits,
     pub(crate) resolv_conf: watch::Receiver<resolv_conf::Text>,
     /// True once the relay stops.
@@ -112,6 +113,7 @@ impl Relay {
     ) -> Self {
         Self {
             policy: config.policy.clone(),
+            own: OwnAddresses::default(),
             limits: config.limits,
             resolv_conf,
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),

@@ -161,9 +161,3 @@ fn a_range_never_opens_the_parent_and_a_rule_on_it_alone_does() {
     }
     assert_eq!(judge(&named, "10.0.3.7:22"), Err(Denied::Parent));
 }
-
-#[test]
-fn the_parents_own_addresses_include_loopback() {
-    let own = own_addresses().unwrap();
-    assert!(own.iter().any(IpAddr::is_loopback), "{own:?}");
-}
