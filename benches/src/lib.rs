@@ -1,2 +1,28 @@
-//! Benchmarks. `cargo bench -p benches` runs them; every figure worth quoting is a ratio of two taken
-//! in one run.
+//! Benchmarks: every figure worth quoting is a ratio of two taken in one run.
+//!
+//! `benches/peers` runs [`main`], which measures the stub beside the other caches and beside the floor,
+//! each pinned to one core, in a network namespace of its own. `cargo bench -p benches` measures the
+//! path of a cached answer without a system call, in time and in instructions.
+
+#![forbid(unsafe_code)]
+
+pub mod cached;
+mod cli;
+mod datagrams;
+mod failure;
+mod floor;
+mod lab;
+mod namespaces;
+mod outcome;
+mod process;
+mod questions;
+mod report;
+mod rows;
+mod servers;
+mod table;
+mod tcp;
+mod udp;
+mod upstream;
+mod zone;
+
+pub use cli::main;
