@@ -5,15 +5,16 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
+    ("egress", &["link"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
     ("relay", &["link", "resolv", "wire"]),
-    ("proxify", &["link", "resolv", "stub", "vpc"]),
+    ("proxify", &["egress", "link", "resolv", "stub", "vpc"]),
     ("sandbox", &["proxify", "relay"]),
 ];
 

@@ -82,6 +82,8 @@ fn imds_names_the_primary_block_of_the_primary_interface() {
     let ran = look_up(PARENT_HAS_NONE);
     assert_taken(&ran, "IMDS", "10.7.0.2:53");
     assert_passed_over(&ran, "the parent's resolv.conf", "knows no nameserver");
+    let why = "only an old parent has one, and the relay knows no nameserver";
+    assert_passed_over(&ran, "the old parent's getter", why);
     let alone = look_up("export PROXIFY_NAMESERVERS=imds\n");
     assert_taken(&alone, "IMDS", "10.7.0.2:53");
 }

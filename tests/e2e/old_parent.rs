@@ -3,28 +3,21 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use tests::{Sandbox, old_parent};
+use tests::old_parent::{self, SWAPS};
+use tests::{Ran, Sandbox};
 
-/// `old` and `new` put a parent in the place of whichever there is; what an old one is asked for
-/// goes to /run/requests.
-const SWAPS: &str = "
-    PROXIFY=$(dirname $SANDBOX)/proxify
-    old() {
-        $SANDBOX ctl relay kill 2>/dev/null
-        $SANDBOX ctl parent $OLD_PARENT /run/sandbox/link_8888 >> /run/requests &
-        OLD=$!
-        for attempt in $(seq 100); do grep -q listening /run/requests && break; sleep 0.05; done
+/// `getter` starts the gRPC server that may run beside an old parent; its calls go to /run/calls.
+const GETTER: &str = "
+    getter() {
+        $SANDBOX ctl parent /usr/bin/python3 $OLD_GETTER >> /run/calls &
+        GETTER=$!
+        for attempt in $(seq 200); do grep -q listening /run/calls && break; sleep 0.05; done
     }
-    new() {
-        kill -KILL $OLD; wait $OLD
-        : > /run/requests
-        $SANDBOX ctl relay start
-    }
-    : > /run/requests
-    old\n";
+    : > /run/calls\n";
 
 /// An enclave linked to an old parent; the script starts proxify itself.
 fn sandbox() -> Sandbox {
@@ -133,6 +126,92 @@ fn the_nameserver_is_found_by_imds() {
          kill $OLD"
     ));
     ran.assert_prints(&["10.0.1.17", "10.0.2.17", "asked"]);
+}
+
+/// An enclave whose parent's resolv.conf names another than base + 2, with what tells of it.
+fn without_imds(nameservers: &str) -> Sandbox {
+    let getter = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/old_getter.py");
+    sandbox()
+        .env("OLD_GETTER", getter)
+        .env("PROXIFY_NAMESERVERS", nameservers)
+        .env("PROXIFY_LOG", "info")
+}
+
+const OFF_BASE: &str = "
+    touch /run/sandbox/imds/off
+    $SANDBOX ctl parent sh -c 'printf \"nameserver 127.0.0.53\\nnameserver 169.254.169.253\\nsearch old.example\\n\" > /etc/resolv.conf'\n";
+
+const LOOKUP: &str = "getent ahostsv4 ec2.us-east-1.amazonaws.com | awk '{print $1}' | sort -u";
+
+/// The parent's own nameserver, where IMDS does not say and our relay is not there to tell.
+#[test]
+fn the_nameserver_is_told_by_the_getter() {
+    for nameservers in ["auto", "parent"] {
+        let ran = without_imds(nameservers).run(&format!(
+            "{SWAPS}{GETTER}{OFF_BASE}
+             getter
+             $PROXIFY -- sh -c '{}; grep search /etc/resolv.conf'
+             grep -c 0x01.127.0.0.1:1600 /run/requests
+             grep -c GetResolvConf /run/calls
+             kill $OLD $GETTER",
+            LOOKUP.replace('\'', "'\\''")
+        ));
+        ran.assert_prints(&["10.0.1.17", "10.0.2.17", "search old.example", "1", "1"]);
+        assert_taken(&ran, "the old parent's getter", "169.254.169.253:53");
+    }
+}
+
+/// A parent without one costs nothing, and one that answers something else its line.
+#[test]
+fn without_a_getter_the_next_source_is_asked() {
+    let answers_http = "import socket
+s = socket.create_server((\"127.0.0.1\", 1600))
+print(\"listening\", flush=True)
+while True:
+    c = s.accept()[0]
+    c.recv(99)
+    c.sendall(b\"HTTP/1.1 400 Bad Request\\r\\n\\r\\n\")";
+    let other = format!(
+        "$SANDBOX ctl parent python3 -c '{answers_http}' >> /run/calls &
+         GETTER=$!
+         for attempt in $(seq 200); do grep -q listening /run/calls && break; sleep 0.05; done\n"
+    );
+    for (getter, why) in [
+        ("GETTER=\n", "none that listens at 127.0.0.1:1600"),
+        (other.as_str(), "HTTP/2 with 127.0.0.1:1600 failed"),
+    ] {
+        let ran = without_imds("auto").run(&format!(
+            "{SWAPS}{GETTER}{OFF_BASE}{getter}
+             $PROXIFY -- {LOOKUP}
+             kill $OLD $GETTER"
+        ));
+        ran.assert_prints(&["10.0.1.17", "10.0.2.17"]);
+        let source = "AmazonDNS at 169.254.169.253";
+        assert_taken(&ran, source, "169.254.169.253:53");
+        let said = ran.stderr();
+        let mut lines = said
+            .lines()
+            .filter(|line| line.contains("source=the old parent's getter"));
+        assert!(
+            lines.all(|line| line.contains("passed over") && line.contains(why)),
+            "{ran}"
+        );
+        assert!(said.contains(why), "{ran}");
+    }
+}
+
+#[track_caller]
+fn assert_taken(ran: &Ran, source: &str, nameservers: &str) {
+    let said = ran.stderr();
+    let taken = said
+        .lines()
+        .filter(|line| line.contains("nameservers taken"));
+    let taken: Vec<&str> = taken.collect();
+    let expected = format!("source={source} nameservers=[{nameservers}]");
+    assert!(
+        matches!(taken[..], [line] if line.contains(&expected)),
+        "{expected}\n{ran}"
+    );
 }
 
 /// RESOLV_CONF is closed without a reply, again and again: one line says so.

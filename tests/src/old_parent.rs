@@ -10,6 +10,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
+/// For a script, which finds the stand-in as `$OLD_PARENT`: `old` and `new` put a parent in the place of whichever there is; what an old one is asked for
+/// goes to /run/requests.
+pub const SWAPS: &str = "
+    PROXIFY=$(dirname $SANDBOX)/proxify
+    old() {
+        $SANDBOX ctl relay kill 2>/dev/null
+        $SANDBOX ctl parent $OLD_PARENT /run/sandbox/link_8888 >> /run/requests &
+        OLD=$!
+        for attempt in $(seq 100); do grep -q listening /run/requests && break; sleep 0.05; done
+    }
+    new() {
+        kill -KILL $OLD; wait $OLD
+        : > /run/requests
+        $SANDBOX ctl relay start
+    }
+    : > /run/requests
+    old\n";
+
 const VERSION: u8 = 5;
 const SUCCEEDED: u8 = 0;
 const CONNECT: u8 = 1;

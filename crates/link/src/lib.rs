@@ -13,15 +13,20 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod carry;
 pub mod frame;
 mod listener;
 mod parent;
+mod rule;
 pub mod socks;
 mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
+pub use carry::{Carried, CarryError, IDLE, Side, carry};
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
+pub use rule::{ParseRuleError, Rule};
+pub use socks::client::ExchangeError;
 pub use socks::{Command, Reply};
 pub use stream::Stream;
 

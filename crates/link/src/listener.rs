@@ -36,8 +36,10 @@ pub struct Listener {
 pub enum Peer {
     /// An enclave, by its vsock context id.
     Cid(u32),
-    /// Whoever may open the unix socket: one guest of Firecracker, one sandbox.
-    Unix,
+    /// A process on the unix socket: the monitor of one guest (Firecracker, vhost-device-vsock), or
+    /// one `proxify` of a sandbox. Its id as seen from here, or 0 where this process's namespace does
+    /// not show it; when the process has ended, another may get the same.
+    Unix(u32),
     /// A host on TCP.
     Tcp(IpAddr),
 }
@@ -109,7 +111,9 @@ impl Listener {
             }
             Socket::Unix(bound) => {
                 let (stream, _) = bound.listener.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Unix))
+                let pid = stream.peer_cred()?.pid().unwrap_or_default();
+                let pid = u32::try_from(pid).unwrap_or_default();
+                Ok((Stream::Unix(stream), Peer::Unix(pid)))
             }
             Socket::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
@@ -132,7 +136,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cid(cid) => write!(f, "vsock:{cid}"),
-            Self::Unix => write!(f, "unix"),
+            Self::Unix(pid) => write!(f, "unix:{pid}"),
             Self::Tcp(ip) => write!(f, "tcp:{ip}"),
         }
     }

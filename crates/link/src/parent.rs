@@ -35,6 +35,18 @@ pub struct Accepted {
     pub bound: SocketAddr,
 }
 
+impl Accepted {
+    /// For BIND: waits for a connection to come in, and says who made it. The stream then carries
+    /// that connection's bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`client::read_second_reply`].
+    pub async fn accept_peer(&mut self) -> Result<SocketAddr, ExchangeError> {
+        client::read_second_reply(&mut self.stream).await
+    }
+}
+
 impl Parent {
     /// The parent at `address`. A `tcp:` address must be loopback: see [`Self::allow_remote`].
     pub fn new(address: Address, port: u32) -> Self {
@@ -92,11 +104,13 @@ impl Parent {
                 command,
                 reply,
             }),
-            Err(source @ ExchangeError::Malformed { .. }) => Err(RequestError::Malformed {
-                parent,
-                command,
-                source,
-            }),
+            Err(source @ (ExchangeError::Malformed { .. } | ExchangeError::Stalled)) => {
+                Err(RequestError::Malformed {
+                    parent,
+                    command,
+                    source,
+                })
+            }
             Err(ExchangeError::Io(source)) => Err(RequestError::Io {
                 parent,
                 command,

@@ -11,6 +11,10 @@
 //! Two commands stand in the range that RFC 1928 leaves unassigned, as Tor's RESOLVE (0xF0)
 //! does: DNS (0xD0) and RESOLV_CONF (0xD1). Addresses are IPv4 (ATYP 1) or IPv6 (ATYP 4); a name
 //! (ATYP 3) is refused with reply 8, since names are resolved in the enclave.
+//!
+//! BIND has two replies: the bound address at once, and the client's when a connection has come in.
+//! The old `proxify` reads fixed sizes there: 10 bytes for the first, so to a request in IPv4 it is in
+//! IPv4, and 22 for the second, which is always in IPv6. It dials again whenever a BIND ends.
 
 pub mod client;
 pub mod server;
@@ -25,8 +29,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 pub enum Command {
     /// CONNECT (0x01): a TCP connection from the parent to this address.
     Connect(SocketAddr),
-    /// BIND (0x02): the parent listens on this port and hands one connection in.
-    Bind(u16),
+    /// BIND (0x02): the parent listens here and hands one connection in. An unspecified address is
+    /// all of the parent's, of both families; port 0 is any that is free.
+    Bind(SocketAddr),
     /// DNS (0xD0): frames to and from this nameserver.
     Dns(SocketAddr),
     /// RESOLV_CONF (0xD1): the parent's resolv.conf, now and as it changes.
@@ -80,7 +85,7 @@ impl Command {
     fn fields(self) -> (u8, SocketAddr) {
         match self {
             Self::Connect(to) => (CONNECT, to),
-            Self::Bind(port) => (BIND, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
+            Self::Bind(listen) => (BIND, listen),
             Self::Dns(nameserver) => (DNS, nameserver),
             Self::ResolvConf => (RESOLV_CONF, UNSPECIFIED),
         }
@@ -90,7 +95,7 @@ impl Command {
     fn from_fields(command: u8, destination: SocketAddr) -> Option<Self> {
         match command {
             CONNECT => Some(Self::Connect(destination)),
-            BIND => Some(Self::Bind(destination.port())),
+            BIND => Some(Self::Bind(destination)),
             DNS => Some(Self::Dns(destination)),
             RESOLV_CONF => Some(Self::ResolvConf),
             _ => None,
@@ -102,7 +107,7 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(to) => write!(f, "CONNECT {to}"),
-            Self::Bind(port) => write!(f, "BIND {port}"),
+            Self::Bind(listen) => write!(f, "BIND {listen}"),
             Self::Dns(nameserver) => write!(f, "DNS {nameserver}"),
             Self::ResolvConf => write!(f, "RESOLV_CONF"),
         }

@@ -11,16 +11,27 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use link::{Address, Parent};
+use stub::Routes;
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
+
+use self::route::RouteList;
+
+mod route;
 
 /// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
 const DNS_PORT: u16 = 53;
 
 /// Descriptors below are standard input, output and error.
 const FIRST_FREE_FD: i64 = 3;
+
+/// The option that counts before `dns` and behind it: of a global one, clap would forget what stands
+/// before.
+const ROUTE: &str = "route";
+const DNS: &str = "dns";
 
 /// What one run is to do.
 #[derive(Debug)]
@@ -29,12 +40,18 @@ pub(crate) struct Config {
     pub(crate) parent: Parent,
     /// Which sources of nameservers are allowed.
     pub(crate) nameservers: Nameservers,
+    /// Who is asked for names under some suffixes.
+    pub(crate) routes: Routes,
     /// Where the stub listens.
     pub(crate) listen: Vec<SocketAddr>,
     /// What names the stub to every libc; `None` to leave it alone.
     pub(crate) resolv_conf: Option<ResolvConfFile>,
     /// Bytes of cached answers.
     pub(crate) cache_size: usize,
+    /// How APP's TCP is carried; `None` where this is no enclave.
+    pub(crate) egress: Option<egress::Mode>,
+    /// Where it may go; everywhere if empty.
+    pub(crate) egress_allow: Vec<link::Rule>,
     /// What is logged.
     pub(crate) log: Targets,
     /// How it is written.
@@ -92,12 +109,20 @@ impl Config {
         let parsed = command
             .try_get_matches_from_mut(args)
             .and_then(|mut matches| {
-                let cli = Cli::from_arg_matches_mut(&mut matches)?;
+                let given = [Some(&matches), matches.subcommand_matches(DNS)].map(has_route);
+                let mut cli = Cli::from_arg_matches_mut(&mut matches)?;
+                cli.join_routes(given);
                 cli.check()
                     .map_err(|text| command.error(ErrorKind::ValueValidation, text))
             });
         parsed.map_err(|error| name_variable(error, &environment))
     }
+}
+
+/// Whether the command line, and not the environment, has routes before `dns` or behind it.
+fn has_route(matches: Option<&ArgMatches>) -> bool {
+    let source = matches.and_then(|matches| matches.value_source(ROUTE));
+    source == Some(ValueSource::CommandLine)
 }
 
 /// Names resolve inside an enclave, without a line of APP changed.
@@ -140,6 +165,9 @@ enum Command {
         /// Write a line to this open descriptor, and close it, once names are served.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(FIRST_FREE_FD..))]
         ready_fd: Option<RawFd>,
+        /// As before `dns`; both count.
+        #[arg(long, value_name = "SUFFIX=LIST")]
+        route: Vec<RouteList>,
     },
 }
 
@@ -156,6 +184,11 @@ struct Options {
     /// 169.254.169.253 and fd00:ec2::253), cidr:CIDR (the VPC's base + 2), IP and IP:PORT.
     #[arg(long, global = true, value_name = "LIST", default_value = "auto")]
     nameservers: Nameservers,
+    /// Names at SUFFIX and under it go to these nameservers alone, a list of IP, IP:PORT, cidr:CIDR
+    /// and amazon. The longest suffix wins; all other names go to --nameservers. May be given several
+    /// times, or once with blanks between the routes.
+    #[arg(long, value_name = "SUFFIX=LIST")]
+    route: Vec<RouteList>,
     /// Where to answer DNS, on loopback.
     #[arg(
         long,
@@ -182,6 +215,14 @@ struct Options {
         value_parser = size
     )]
     cache_size: usize,
+    /// How to carry TCP out: auto (detour if it works here, else redirect, else not at all), detour
+    /// (connect() fails as it would without an enclave), redirect (it succeeds, and a reset follows),
+    /// off.
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    egress: egress::Mode,
+    /// Carry TCP to these destinations only; repeatable.
+    #[arg(long, global = true, value_name = "CIDR[:PORT]", value_delimiter = ',')]
+    egress_allow: Vec<link::Rule>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
@@ -195,12 +236,27 @@ struct Options {
 }
 
 impl Cli {
+    /// Puts the routes from before `dns` and from behind it together. Where none is `given`, both
+    /// have those of the environment.
+    fn join_routes(&mut self, given: [bool; 2]) {
+        let Some(Command::Dns { route: behind, .. }) = &mut self.command else {
+            return;
+        };
+        let before = &mut self.options.route;
+        match given {
+            [true, true] => before.append(behind),
+            [false, true] => std::mem::swap(before, behind),
+            [_, false] => {}
+        }
+    }
+
     /// What clap cannot check by itself: values that depend on each other.
     fn check(self) -> Result<Config, String> {
         let Options {
             parent,
             port,
             nameservers,
+            route,
             listen,
             resolv_conf,
             ..
@@ -219,6 +275,9 @@ impl Cli {
                  use vsock:CID, unix:PREFIX or a loopback address\n"
             ));
         }
+        let routes = route.into_iter().flat_map(|RouteList(routes)| routes);
+        let routes = Routes::new(routes.collect())
+            .map_err(|error| format!("--route (PROXIFY_ROUTE): {error}\n"))?;
         let resolv_conf = match resolv_conf.as_os_str() == "none" {
             true => None,
             false => Some(ResolvConfFile {
@@ -227,7 +286,7 @@ impl Cli {
             }),
         };
         let job = match (self.command, self.app.split_first()) {
-            (Some(Command::Dns { ready_fd }), _) => Job::Dns { ready_fd },
+            (Some(Command::Dns { ready_fd, .. }), _) => Job::Dns { ready_fd },
             (None, Some((program, args))) => Job::App {
                 program: program.clone(),
                 args: args.to_vec(),
@@ -237,9 +296,12 @@ impl Cli {
         Ok(Config {
             parent: Parent::new(parent, port),
             nameservers,
+            routes,
             listen,
             resolv_conf,
             cache_size: self.options.cache_size,
+            egress: Some(self.options.egress),
+            egress_allow: self.options.egress_allow,
             log: self.options.log,
             log_format: self.options.log_format,
             force: self.options.force,

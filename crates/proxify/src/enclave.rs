@@ -48,7 +48,9 @@ fn judge(
 
 fn is_network(name: &str, flags: InterfaceFlags) -> bool {
     let idle_tunnel = FALLBACK_TUNNELS.contains(&name) && !flags.contains(InterfaceFlags::IFF_UP);
-    !flags.contains(InterfaceFlags::IFF_LOOPBACK) && !idle_tunnel
+    // Another proxify's way out, which this one will share.
+    let ours = name == egress::DEVICE;
+    !flags.contains(InterfaceFlags::IFF_LOOPBACK) && !idle_tunnel && !ours
 }
 
 /// Why proxify does not start here.
@@ -76,6 +78,7 @@ mod tests {
         assert!(!is_network("sit0", InterfaceFlags::IFF_NOARP));
         assert!(is_network("sit0", up));
         assert!(is_network("eth0", up));
+        assert!(!is_network(egress::DEVICE, up), "another proxify's");
         assert!(
             is_network("wlan0", InterfaceFlags::empty()),
             "a laptop offline is no enclave"

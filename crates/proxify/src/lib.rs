@@ -11,6 +11,7 @@
 
 mod app;
 mod cli;
+mod descriptors;
 mod enclave;
 mod guard;
 mod listener_of;
@@ -30,6 +31,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use egress::Mode;
 use tracing::{info, warn};
 
 use crate::app::{App, StartError};
@@ -73,7 +75,7 @@ where
     }
 }
 
-fn run(config: Config) -> Result<ExitCode, Failure> {
+fn run(mut config: Config) -> Result<ExitCode, Failure> {
     let ready = match config.job {
         Job::App { .. } => Ready::default(),
         Job::Dns { ready_fd } => Ready::new(ready_fd, std::env::var_os("NOTIFY_SOCKET"))?,
@@ -92,6 +94,8 @@ fn run(config: Config) -> Result<ExitCode, Failure> {
             Ok(false) => {}
             Err(error) => warn!("{error}"),
         }
+    } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {
+        info!("outside an enclave TCP goes its own way: routes and packet rules stay as they are");
     }
     // One thread: it is the main one that must start APP, and a stub's work fits into one.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,7 +1,8 @@
-//! The service that APP needs: the stub, the nameservers behind it, and resolv.conf before it.
+//! The service that APP needs: the stub, the nameservers behind it, the way out for TCP, and
+//! resolv.conf before it.
 //!
-//! One task owns all three, in an order that leaves no gap: the lock, the stub's sockets, its
-//! nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
+//! One task owns them all, in an order that leaves no gap: the lock, the stub's sockets, the way out,
+//! the nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
 //! the task waits for it, while APP uses that one's stub.
 
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stub::{BindError, Stub};
+use egress::{Egress, EgressError};
+use stub::{BindError, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -53,7 +55,8 @@ enum State {
     Starting,
     /// It serves, from its cache and its own knowledge.
     Serving,
-    /// A nameserver is connected behind it.
+    /// A nameserver is connected behind it: a discovered one, or where none can be discovered, one of
+    /// a route.
     Connected,
 }
 
@@ -86,8 +89,15 @@ impl Service {
             stub: stub::Config {
                 listen: config.listen.clone(),
                 cache_size: config.cache_size,
+                routes: config.routes.clone(),
             },
             resolv_conf: config.resolv_conf.clone(),
+            egress: config.egress.map(|mode| egress::Config {
+                parent: config.parent.clone(),
+                mode,
+                allow: config.egress_allow.clone(),
+                stub: config.listen.clone(),
+            }),
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));
@@ -149,6 +159,7 @@ struct Work {
     nameservers: vpc::Nameservers,
     stub: stub::Config,
     resolv_conf: Option<ResolvConfFile>,
+    egress: Option<egress::Config>,
     state: watch::Sender<State>,
 }
 
@@ -186,7 +197,7 @@ impl Work {
 
     /// Serves names until told to stop. The lock is given up last.
     async fn serve(
-        self,
+        mut self,
         ownership: Ownership,
         takes_over: bool,
         stop: &mut oneshot::Receiver<()>,
@@ -194,10 +205,28 @@ impl Work {
         self.state.send_replace(State::Starting);
         let stub = bind(&self.stub).await?;
         info!(addresses = ?stub.local_addrs(), parent = %self.parent, "names are served");
+        for Route {
+            suffix,
+            nameservers,
+        } in self.stub.routes.iter()
+        {
+            info!(source = "the command line", %suffix, ?nameservers, "route taken");
+        }
+        // Who asks a nameserver directly, by its address, is answered by the stub.
+        let routed: Vec<SocketAddr> = self
+            .stub
+            .routes
+            .iter()
+            .flat_map(|route| route.nameservers.iter().copied())
+            .collect();
+        let egress = start_egress(self.egress.take(), takes_over).await?;
+        if let Some(egress) = &egress {
+            egress.set_nameservers(&routed);
+        }
 
         let (found_sender, mut found) = watch::channel(None);
         let (nameservers, nameservers_receiver) = watch::channel(Arc::from([]));
-        let (connected_sender, mut connected) = watch::channel(false);
+        let (reach_sender, mut reach) = watch::channel(Reach::Nobody);
         let (stub_stop, stub_stopped) = oneshot::channel::<()>();
         let until_stopped = async { stub_stopped.await.unwrap_or_default() };
         let files = vpc::Files {
@@ -213,7 +242,7 @@ impl Work {
         let mut stub = tokio::spawn(stub.run(
             self.parent,
             nameservers_receiver,
-            connected_sender,
+            reach_sender,
             until_stopped,
         ));
 
@@ -221,6 +250,7 @@ impl Work {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
         };
+        let mut nothing_found = false;
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.state.send_replace(State::Serving);
@@ -230,7 +260,11 @@ impl Work {
                 _ = &mut stub => return Err(ServiceError::Ended),
                 Ok(()) = found.changed() => {
                     let found: Option<Arc<Found>> = found.borrow_and_update().clone();
+                    nothing_found = found.is_none();
                     if let Some(found) = found {
+                        if let Some(egress) = &egress {
+                            egress.set_nameservers(&[routed.as_slice(), &found.nameservers].concat());
+                        }
                         nameservers.send_replace(found.nameservers.as_slice().into());
                         if let Some(file) = &mut file {
                             file.rewrite(&found);
@@ -240,18 +274,41 @@ impl Work {
                 now = checks.tick() => if let Some(file) = &mut file {
                     file.check(now);
                 },
-                Ok(()) = connected.changed() => {
-                    if *connected.borrow_and_update() {
-                        self.state.send_replace(State::Connected);
-                    }
-                }
+                Ok(()) = reach.changed() => {}
+            }
+            // Where nothing can be discovered, APP has the names of its routes and need not wait.
+            let least = if nothing_found {
+                Reach::Routed
+            } else {
+                Reach::Discovered
+            };
+            if *reach.borrow_and_update() >= least && *self.state.borrow() != State::Connected {
+                self.state.send_replace(State::Connected);
             }
         }
         drop(stub_stop);
         let _ = stub.await;
-        drop((file, discovery));
+        drop((file, discovery, egress));
         drop(ownership);
         Ok(())
+    }
+}
+
+/// Starts to carry TCP. One that takes over serves programs that run: names are better than nothing.
+async fn start_egress(
+    config: Option<egress::Config>,
+    takes_over: bool,
+) -> Result<Option<Egress>, EgressError> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    match Egress::start(config).await {
+        Ok(egress) => Ok(Some(egress)),
+        Err(failure) if takes_over => {
+            error!(%failure, "TCP is not carried any more");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -291,6 +348,11 @@ pub(crate) enum ServiceError {
     Bind { source: BindError },
     #[error(transparent)]
     ResolvConf(#[from] ResolvConfError),
+    #[error("{source}; with --egress off only names are served")]
+    Egress {
+        #[from]
+        source: EgressError,
+    },
     #[error("the stub has ended by itself; run with --log debug to see why")]
     Ended,
 }

@@ -11,6 +11,8 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
 
+use crate::descriptors::{self, Descriptors};
+
 /// What is passed on to APP.
 pub(crate) const FORWARDED: [Signal; 9] = [
     Signal::SIGTERM,
@@ -45,14 +47,16 @@ pub(crate) struct Received {
     pub(crate) from_kernel: bool,
 }
 
-/// How signals stood when proxify was started: APP gets them so.
+/// How signals and the limit on descriptors stood when proxify was started: APP gets them so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inherited {
     mask: SigSet,
     child: SigHandler,
+    descriptors: Option<Descriptors>,
 }
 
-/// Blocks what [`Signals`] reads, in this thread and those that it starts.
+/// Blocks what [`Signals`] reads, in this thread and those that it starts, and raises the limit on
+/// descriptors.
 ///
 /// # Errors
 ///
@@ -62,14 +66,22 @@ pub(crate) fn block() -> Result<Inherited, Errno> {
     let child = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     let mask = SigSet::thread_get_mask()?;
     ours().thread_block()?;
-    Ok(Inherited { mask, child })
+    let descriptors = descriptors::raise();
+    Ok(Inherited {
+        mask,
+        child,
+        descriptors,
+    })
 }
 
 impl Inherited {
-    /// Gives the signals back, between fork and exec. Makes system calls only.
+    /// Gives them back, between fork and exec. Makes system calls only.
     pub(crate) fn restore(&self) -> Result<(), Errno> {
         // SAFETY: no handler is installed: it is the default or to ignore, as it was.
         unsafe { signal(Signal::SIGCHLD, self.child) }?;
+        if let Some(descriptors) = self.descriptors {
+            descriptors.restore()?;
+        }
         self.mask.thread_set_mask()
     }
 }

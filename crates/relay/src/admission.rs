@@ -94,6 +94,10 @@ impl Admission {
         })
     }
 
+    fn is_connected(&self, peer: Peer) -> bool {
+        self.taken().enclaves.contains_key(&peer)
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         // The counts are changed in steps that cannot panic between them.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,6 +107,11 @@ impl Admission {
 impl Seat {
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// Whether this or another enclave has a connection now.
+    pub(crate) fn is_connected(&self, peer: Peer) -> bool {
+        self.admission.is_connected(peer)
     }
 
     /// The right to one socket, if there is one now. Nobody waits: queries that did would hold
@@ -138,34 +147,38 @@ mod tests {
         Arc::new(Admission::new(limits))
     }
 
+    fn seats(admission: &Arc<Admission>, peer: Peer, count: usize) -> Vec<Seat> {
+        std::iter::repeat_with(|| admission.admit(peer).unwrap())
+            .take(count)
+            .collect()
+    }
+
     #[test]
-    fn an_enclave_gets_512_connections_and_others_are_not_concerned() {
+    fn an_enclave_gets_16384_connections_and_others_are_not_concerned() {
         let admission = admission(&Limits::default());
-        let mut seats: Vec<_> = (0..512)
-            .map(|_| admission.admit(Peer::Cid(16)).unwrap())
-            .collect();
+        let mut held = seats(&admission, Peer::Cid(16), 16_384);
         assert_eq!(
             admission.admit(Peer::Cid(16)).unwrap_err(),
-            Full::Enclave { limit: 512 }
+            Full::Enclave { limit: 16_384 }
         );
         admission.admit(Peer::Cid(17)).unwrap();
-        seats.pop();
+        held.pop();
         admission.admit(Peer::Cid(16)).unwrap();
     }
 
     #[test]
-    fn all_enclaves_together_get_4096_connections() {
+    fn all_enclaves_together_get_65536_connections() {
         let admission = admission(&Limits::default());
-        let peers = (0..8).flat_map(|cid| std::iter::repeat_n(Peer::Cid(16 + cid), 512));
-        let mut seats: Vec<_> = peers.map(|peer| admission.admit(peer).unwrap()).collect();
-        assert_eq!(seats.len(), 4096);
+        let mut held: Vec<_> = (16..20)
+            .flat_map(|cid| seats(&admission, Peer::Cid(cid), 16_384))
+            .collect();
         assert_eq!(
-            admission.admit(Peer::Unix).unwrap_err(),
-            Full::Total { limit: 4096 }
+            admission.admit(Peer::Unix(9)).unwrap_err(),
+            Full::Total { limit: 65_536 }
         );
-        seats.pop();
-        admission.admit(Peer::Unix).unwrap();
-        seats.clear();
+        held.pop();
+        admission.admit(Peer::Unix(9)).unwrap();
+        held.clear();
         assert!(admission.taken().enclaves.is_empty());
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use link::{BindError, ListenAddress, Listener};
+use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{CONNECTIONS, DNS_SOCKETS};
 use crate::ready::{self, ReadyError, ReadyFd};
-use crate::{Config, Files, Limits, Policy, Rule, serve};
+use crate::{BindTo, Config, Files, Limits, Policy, serve};
 
 /// Bad usage (sysexits.h, EX_USAGE).
 const USAGE: u8 = 64;
@@ -30,13 +30,17 @@ const SYSTEM: u8 = 71;
 /// and the parent has its own work.
 const MAX_THREADS: usize = 4;
 
-/// Descriptors beside connections and DNS sockets: the listener, files, the runtime's own.
-const SPARE_DESCRIPTORS: usize = 256;
+/// Descriptors beside connections and DNS sockets: the pipes of tunnels (`link::carry`), the
+/// listener, files, the runtime's own.
+const SPARE_DESCRIPTORS: usize = 1024;
 
 /// The parent's end of proxify: lets Nitro enclaves reach DNS and TCP through this instance.
 ///
 /// Listens on a vsock and serves, for each connection, one SOCKS5 request: CONNECT to an address,
-/// DNS to a nameserver (sent on as UDP), or the instance's resolv.conf as it changes.
+/// BIND (hand in a connection to a port of this instance), DNS to a nameserver (sent on as UDP), or
+/// the instance's resolv.conf as it changes.
+///
+/// A port belongs to one enclave at a time. Ports below 1024 need CAP_NET_BIND_SERVICE.
 ///
 /// Enclaves may reach everything but this instance itself (its loopback and its own addresses) and
 /// multicast. IMDS at 169.254.169.254 is reachable, since SDKs get their credentials there; close it with
@@ -98,6 +102,16 @@ struct Options {
         value_delimiter = ','
     )]
     deny: Vec<Rule>,
+
+    /// Where enclaves may listen for connections to the programs that they publish: any (where they
+    /// ask, by default on all addresses), the one address IP, or none
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_BIND",
+        value_name = "any|none|IP",
+        default_value = "any"
+    )]
+    bind: BindTo,
 
     /// Write a line end to this descriptor, and close it, once the relay listens. (Under systemd
     /// use Type=notify: NOTIFY_SOCKET is honoured)
@@ -188,6 +202,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
             allow: options.allow,
             deny: options.deny,
         },
+        bind_to: options.bind,
         resolv_conf: Files {
             file: options.resolv_conf,
             ..Files::default()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::bind::{self, BindTo};
 use crate::dns;
 use crate::policy::Policy;
 use crate::resolv_conf::Files;
@@ -11,6 +12,8 @@ use crate::resolv_conf::Files;
 pub struct Config {
     /// Which addresses the enclaves may reach.
     pub policy: Policy,
+    /// Where the enclaves may listen.
+    pub bind_to: BindTo,
     /// Where the parent's nameservers are read.
     pub resolv_conf: Files,
     /// What one enclave, and all together, may use.
@@ -35,18 +38,23 @@ pub struct Limits {
     pub handshake: Duration,
     /// A TCP connection's setup.
     pub connect: Duration,
-    /// Bytes buffered in each direction of a connection.
+    /// How long a BIND waits for a connection.
+    pub bind_wait: Duration,
+    /// How long a port on which no BIND waits stays open, and its enclave's.
+    pub port_grace: Duration,
+    /// Bytes buffered in each direction of a DNS connection. (Of a tunnel: see [`link::carry`].)
     pub buffer: usize,
     /// What connections get to end by themselves when the relay stops.
     pub grace: Duration,
 }
 
-/// Connections of one enclave (by CID) or peer. A KV server keeps tens open; this leaves room for
-/// bursts and keeps one enclave from taking all of [`CONNECTIONS`].
-pub(crate) const CONNECTIONS_PER_ENCLAVE: usize = 512;
+/// Connections of one enclave (by CID) or peer: 10,000 open at once, and room for bursts. An idle
+/// one costs its sockets and about 2 KiB.
+pub(crate) const CONNECTIONS_PER_ENCLAVE: usize = 16_384;
 
-/// Connections of all enclaves: eight at their limit. Each holds at most two sockets and 128 KiB.
-pub(crate) const CONNECTIONS: usize = 4096;
+/// Connections of all enclaves: four at their limit, as many as a parent instance can have. Each
+/// holds at most two sockets.
+pub(crate) const CONNECTIONS: usize = 4 * CONNECTIONS_PER_ENCLAVE;
 
 /// Queries of one DNS connection that wait for their answer. At this number the relay stops
 /// reading. It is also what AmazonDNS takes from a network interface in a second, so more in
@@ -68,8 +76,12 @@ pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// the reply (`link::HANDSHAKE`), so that it sees "timed out" and not a silent relay.
 pub(crate) const CONNECT: Duration = Duration::from_secs(9);
 
-/// Bytes buffered in each direction of a connection: one vsock credit window of Linux is 256 KiB,
-/// and 64 KiB fill a TCP segment train without holding memory for idle tunnels.
+/// How long a port on which no BIND waits stays open: an enclave whose BINDs were all taken sends more
+/// in a millisecond, or some seconds when its processor is short. Its clients wait in the kernel.
+pub(crate) const PORT_GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes buffered in each direction of a DNS connection: one vsock credit window of Linux is
+/// 256 KiB, and 64 KiB are some 500 answers.
 pub(crate) const BUFFER: usize = 64 * 1024;
 
 /// What connections get to end by themselves when the relay stops: tunnels to carry their last
@@ -89,6 +101,8 @@ impl Default for Limits {
             dns_sockets: DNS_SOCKETS,
             handshake: HANDSHAKE,
             connect: CONNECT,
+            bind_wait: bind::WAIT,
+            port_grace: PORT_GRACE,
             buffer: BUFFER,
             grace: GRACE,
         }

@@ -6,24 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::socks::server::{self, HandshakeError};
-use link::{Command, Reply};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use link::{Command, Reply, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::admission::Seat;
 use crate::policy::{self, Denied};
 use crate::server::{Relay, drained};
-use crate::{dns, resolv_conf, tunnel};
+use crate::{bind, dns, resolv_conf, tunnel};
 
 /// How long a refused peer gets to read its reply and close.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves the connection to its end. What goes wrong is one log line.
-pub(crate) async fn run<S>(mut stream: S, seat: Seat, relay: Arc<Relay>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
     let peer = seat.peer();
     let mut drain = relay.drain.clone();
     let handshake = timeout(relay.limits.handshake, server::read_request(&mut stream));
@@ -49,24 +46,23 @@ where
         }
     };
     debug!(%peer, "{command}");
-    if let Err(error) = serve(stream, command, &seat, &relay).await {
-        relay.complain(
+    match serve(stream, command, &seat, &relay).await {
+        Ok(()) => {}
+        Err(ConnectionError::Denied { to, denied }) => relay.refused(peer, command, to, &denied),
+        Err(error) => relay.complain(
             Some(peer),
             error.kind(),
             &format_args!("{command}: {error}"),
-        );
+        ),
     }
 }
 
-async fn serve<S>(
-    mut stream: S,
+async fn serve(
+    mut stream: Stream,
     command: Command,
     seat: &Seat,
     relay: &Relay,
-) -> Result<(), ConnectionError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Result<(), ConnectionError> {
     let drain = relay.drain.clone();
     match command {
         Command::Connect(to) => {
@@ -99,9 +95,25 @@ where
             grant(&mut stream, relay).await?;
             resolv_conf::serve(stream, relay.resolv_conf.clone(), drain).await?;
         }
-        Command::Bind(_) => {
-            refuse(stream, Some(Reply::CommandNotSupported)).await;
-            return Err(ConnectionError::Bind);
+        Command::Bind(asked) => {
+            let place = match relay.ports.queue(asked, seat).await {
+                Ok(place) => place,
+                Err(error) => {
+                    refuse(stream, Some(error.reply())).await;
+                    return Err(error.into());
+                }
+            };
+            let bound = place.bound();
+            let mut drain = drain;
+            let client = tokio::select! {
+                client = bind::wait(&mut stream, asked, place, &relay.limits) => client?,
+                () = drained(&mut drain) => None,
+            };
+            let Some(client) = client else { return Ok(()) };
+            let detail = format!("from {} on {bound}", client.address);
+            relay.report(seat.peer(), "connection", &detail);
+            let end = link::carry(stream, Stream::Tcp(client.stream)).await;
+            debug!(peer = %seat.peer(), client = %client.address, "{command} ended: {end:?}");
         }
     }
     Ok(())
@@ -113,14 +125,11 @@ fn allowed(to: SocketAddr, relay: &Relay) -> Result<(), ConnectionError> {
     relay
         .policy
         .judge(to, &own)
-        .map_err(ConnectionError::Denied)
+        .map_err(|denied| ConnectionError::Denied { to, denied })
 }
 
 /// Says that the stream is the command's from here.
-async fn grant<S>(stream: &mut S, relay: &Relay) -> Result<(), ConnectionError>
-where
-    S: AsyncWrite + Unpin,
-{
+async fn grant(stream: &mut Stream, relay: &Relay) -> Result<(), ConnectionError> {
     let reply = server::write_reply(stream, Reply::Succeeded, link::socks::UNSPECIFIED);
     match timeout(relay.limits.handshake, reply).await {
         Ok(written) => written.map_err(ConnectionError::Reply),
@@ -130,10 +139,7 @@ where
 
 /// Sends a refusal and lets the peer read it: closing with bytes unread would reset the
 /// connection, and the reply could be lost.
-async fn refuse<S>(mut stream: S, reply: Option<Reply>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn refuse(mut stream: Stream, reply: Option<Reply>) {
     let Some(reply) = reply else { return };
     let farewell = async {
         server::write_refusal(&mut stream, reply).await?;
@@ -149,12 +155,14 @@ where
 /// Why a connection ended that had sent a whole request.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error(transparent)]
-    Denied(Denied),
+    #[error("{denied}")]
+    Denied { to: SocketAddr, denied: Denied },
     #[error("cannot read the parent's own addresses, so nothing is allowed: {0}")]
     OwnAddresses(io::Error),
-    #[error("inbound connections are not served")]
-    Bind,
+    #[error(transparent)]
+    Port(#[from] bind::QueueError),
+    #[error(transparent)]
+    Bind(#[from] bind::WaitError),
     #[error("cannot send the reply: {0}")]
     Reply(io::Error),
     #[error(transparent)]
@@ -167,17 +175,17 @@ impl ConnectionError {
     /// The line's first words, by which floods are counted.
     fn kind(&self) -> &'static str {
         match self {
-            Self::Denied(_) => "not allowed",
+            Self::Denied { .. } => "not allowed",
             Self::OwnAddresses(_) => "not judged",
-            Self::Bind => "not supported",
-            Self::Reply(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
+            Self::Port(_) => "port not opened",
+            Self::Reply(_) | Self::Bind(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
         }
     }
 
     /// What the enclave is told, where the request is refused.
     fn reply(&self) -> Reply {
         match self {
-            Self::Denied(_) => Reply::NotAllowed,
+            Self::Denied { .. } => Reply::NotAllowed,
             _ => Reply::GeneralFailure,
         }
     }

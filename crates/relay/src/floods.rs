@@ -13,8 +13,8 @@ use tokio::time::Instant;
 /// How often the same line is written for the same peer.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lines remembered: every peer of a full relay (4,096 connections) and a line or two of each. When
-/// full, no new line is written until the next flush.
+/// Lines remembered: a line or two of each of some thousand peers (a parent has four enclaves, a
+/// relay on TCP as many peers as connect). When full, no new line is written until the next flush.
 const REMEMBERED: usize = 8192;
 
 /// The lines of the last second.

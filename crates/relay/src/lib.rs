@@ -2,17 +2,19 @@
 //!
 //! An enclave reaches the world through its parent instance only. Each connection of the link
 //! carries one request (RFC 1928): CONNECT becomes a TCP connection, DNS (0xD0) a stream of
-//! queries that leave as UDP, RESOLV_CONF (0xD1) a feed of the parent's resolv.conf. The parts:
+//! queries that leave as UDP, RESOLV_CONF (0xD1) a feed of the parent's resolv.conf, and BIND hands
+//! in a connection to one of the parent's ports. The parts:
 //!
 //! - [`serve`]: accepts, counts, and drains at the end;
 //! - `connection`: one connection, from its handshake to its command;
-//! - `dns`, `tunnel`, `resolv_conf`: the commands;
+//! - `dns`, `tunnel`, `resolv_conf`, `bind`: the commands;
 //! - [`Policy`]: which addresses an enclave may reach.
 //!
 //! The enclaves are guests on the parent, so nothing that one of them sends may harm another:
 //! every size, count and wait has a limit in [`Limits`] or beside the code that keeps it.
 
 mod admission;
+mod bind;
 mod cli;
 mod config;
 mod connection;
@@ -20,13 +22,15 @@ mod dns;
 mod floods;
 mod policy;
 mod ready;
+mod refusals;
 mod resolv_conf;
 mod server;
 mod tunnel;
 
+pub use bind::{BindTo, ParseBindToError};
 pub use cli::main;
 pub use config::{Config, Limits};
-pub use policy::{ParseRuleError, Policy, Rule};
+pub use policy::Policy;
 pub use resolv_conf::Files;
 pub use server::serve;
 

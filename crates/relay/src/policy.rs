@@ -15,11 +15,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use link::Rule;
 use nix::ifaddrs::getifaddrs;
-
-pub use rule::{ParseRuleError, Rule};
-
-mod rule;
 
 /// The rules of a relay.
 #[derive(Clone, Debug, Default)]
@@ -49,22 +46,24 @@ impl Policy {
     /// Judges `to`; `own` are the parent's addresses at this moment.
     pub(crate) fn judge(&self, to: SocketAddr, own: &[IpAddr]) -> Result<(), Denied> {
         let canonical = SocketAddr::new(canonical(to.ip()), to.port());
-        let denying = |rule: &&Rule| rule.names(to) || rule.names(canonical);
+        let denying = |rule: &&Rule| rule.matches(to) || rule.matches(canonical);
         if let Some(rule) = self.deny.iter().find(denying) {
             return Err(Denied::Rule(*rule));
         }
-        let mut allowing = self.allow.iter().filter(|rule| rule.names(to)).peekable();
+        let mut allowing = self.allow.iter().filter(|rule| rule.matches(to)).peekable();
         let listed = allowing.peek().is_some();
         let opened_by = |covers: &dyn Fn(&Rule) -> bool| {
-            self.allow.iter().any(|rule| rule.names(to) && covers(rule))
+            self.allow
+                .iter()
+                .any(|rule| rule.matches(to) && covers(rule))
         };
-        if is_mapped(to.ip()) && !opened_by(&|rule| is_mapped(rule.net.network())) {
+        if is_mapped(to.ip()) && !opened_by(&|rule| is_mapped(rule.net().network())) {
             return Err(Denied::Mapped);
         }
         if is_group(canonical.ip()) {
             return Err(Denied::Group);
         }
-        if is_parent(canonical.ip(), own) && !opened_by(&Rule::names_only_the_parent) {
+        if is_parent(canonical.ip(), own) && !opened_by(&names_only_the_parent) {
             return Err(Denied::Parent);
         }
         if !listed && !self.allow.is_empty() {
@@ -110,17 +109,16 @@ fn is_mapped(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
 }
 
-impl Rule {
-    /// Whether the rule speaks of nothing but the parent: loopback, or one single address.
-    fn names_only_the_parent(&self) -> bool {
-        let single = self.net.prefix_len() == self.net.max_prefix_len();
-        let loopback = match self.net {
-            // A network that begins in 127.0.0.0/8 and is no larger lies inside it.
-            IpNet::V4(net) => net.network().is_loopback() && net.prefix_len() >= 8,
-            IpNet::V6(_) => false,
-        };
-        single || loopback
-    }
+/// Whether the rule speaks of nothing but the parent: loopback, or one single address.
+fn names_only_the_parent(rule: &Rule) -> bool {
+    let net = rule.net();
+    let single = net.prefix_len() == net.max_prefix_len();
+    let loopback = match net {
+        // A network that begins in 127.0.0.0/8 and is no larger lies inside it.
+        IpNet::V4(net) => net.network().is_loopback() && net.prefix_len() >= 8,
+        IpNet::V6(_) => false,
+    };
+    single || loopback
 }
 
 #[cfg(test)]

@@ -2,20 +2,23 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use link::{Listener, Peer, Stream};
+use link::{Command, Listener, Peer, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
+use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
-use crate::policy::Policy;
+use crate::policy::{Denied, Policy};
+use crate::refusals::{Destination, Refusals};
 use crate::{connection, resolv_conf};
 
 /// The wait after the system refused to accept, for lack of descriptors or memory: they come back
@@ -30,7 +33,10 @@ pub(crate) struct Relay {
     pub(crate) resolv_conf: watch::Receiver<resolv_conf::Text>,
     /// True once the relay stops.
     pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) ports: Arc<Ports>,
     floods: Mutex<Floods>,
+    refusals: Mutex<Refusals>,
+    news: Mutex<Floods>,
 }
 
 /// Serves `listener` until `shutdown`, then drains: no new connections, queries in flight are
@@ -108,8 +114,11 @@ impl Relay {
             policy: config.policy.clone(),
             limits: config.limits,
             resolv_conf,
+            ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             floods: Mutex::default(),
+            refusals: Mutex::default(),
+            news: Mutex::default(),
         }
     }
 
@@ -122,10 +131,39 @@ impl Relay {
         }
     }
 
+    /// Writes that the policy refuses a destination, unless it was written within the last minute.
+    pub(crate) fn refused(&self, peer: Peer, command: Command, to: SocketAddr, denied: &Denied) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match refusals.admit(peer, to, Instant::now()) {
+            None => {}
+            Some(Destination::One(_)) => warn!(%peer, "not allowed: {command}: {denied}"),
+            Some(others) => warn!(%peer, "not allowed: {others}, the last {command}: {denied}"),
+        }
+    }
+
+    /// Writes a line about what a peer is given, likewise once a second.
+    pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if news.admit(Some(peer), kind, Instant::now()) {
+            drop(news);
+            info!(peer = %peer, "{kind} {detail}");
+        }
+    }
+
     fn flush_floods(&self) {
-        let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
-        for (peer, kind, count) in floods.flush(Instant::now()) {
+        let flush = |floods: &Mutex<Floods>| {
+            let mut floods = floods.lock().unwrap_or_else(PoisonError::into_inner);
+            floods.flush(Instant::now())
+        };
+        for (peer, kind, count) in flush(&self.floods) {
             warn!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        for (peer, kind, count) in flush(&self.news) {
+            info!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (peer, destination, count) in refusals.flush(Instant::now()) {
+            warn!(%peer, count, "not allowed: {destination}: {count} more");
         }
     }
 }

@@ -3,12 +3,15 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use link::{Address, Command, ListenAddress, Listener, Parent, Peer, Reply, RequestError, frame};
+use link::{
+    Address, Command, ExchangeError, ListenAddress, Listener, Parent, Peer, Reply, RequestError,
+    Stream, frame,
+};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +22,7 @@ use crate::server::Relay;
 use crate::{Config, Files, Limits, Policy, connection, serve};
 
 mod enclave;
+mod old_enclave;
 
 const PORT: u32 = 8888;
 
@@ -36,6 +40,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(config: Config) -> Self {
+        keep_events_on();
         let directory = tempfile::tempdir().unwrap();
         let prefix = directory.path().join("relay");
         let socket = directory.path().join(format!("relay_{PORT}"));
@@ -69,6 +74,36 @@ impl Running {
     }
 }
 
+/// An enclave of many at a relay on TCP, where each source address is one.
+pub(crate) struct Enclave {
+    relay: SocketAddr,
+    source: Ipv4Addr,
+}
+
+impl Enclave {
+    /// These enclaves, 127.0.0.N each, at one relay.
+    pub(crate) fn at_one_relay<const N: usize>(config: Config, sources: [u8; N]) -> [Self; N] {
+        keep_events_on();
+        let ip = Ipv4Addr::LOCALHOST;
+        let listener = Listener::bind(&ListenAddress::Tcp(ip.into()), 0).unwrap();
+        let relay = listener.to_string();
+        let relay = relay.strip_prefix("tcp:").unwrap().parse().unwrap();
+        tokio::spawn(serve(listener, config, std::future::pending()));
+        sources.map(|source| Self {
+            relay,
+            source: [127, 0, 0, source].into(),
+        })
+    }
+
+    pub(crate) async fn request(&self, command: Command) -> Result<TcpStream, ExchangeError> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((self.source, 0).into()).unwrap();
+        let mut stream = socket.connect(self.relay).await.unwrap();
+        let granted = link::socks::client::request(&mut stream, command).await;
+        granted.map(|_| stream)
+    }
+}
+
 /// A relay that lets enclaves reach the servers that the tests make on loopback.
 pub(crate) fn loopback() -> Config {
     let allow = ["127.0.0.0/8", "::1"]
@@ -94,6 +129,16 @@ pub(crate) fn seat(limits: &Limits) -> Seat {
     Arc::new(Admission::new(limits))
         .admit(Peer::Cid(16))
         .unwrap()
+}
+
+/// A line that is met for the first time while a thread without a log is alone would stay off for the
+/// others: tracing registers it and a new subscriber side by side. One that stays keeps all on.
+fn keep_events_on() {
+    static KEPT: OnceLock<tracing::Dispatch> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+        all.with_writer(std::io::sink).finish().into()
+    });
 }
 
 /// The log of this thread, and so of a test's whole runtime.
@@ -136,15 +181,16 @@ impl Write for Log {
     }
 }
 
-/// Connections without sockets, for paused time: the clock jumps while real ones are waited for.
-struct InMemory {
+/// Connections without a listener, for paused time. The clock jumps to the next deadline while a
+/// socket is waited for, so nothing is said of when something happens before it.
+struct World {
     relay: Arc<Relay>,
     admission: Arc<Admission>,
     _texts: watch::Sender<Option<Arc<str>>>,
     drain: watch::Sender<bool>,
 }
 
-impl InMemory {
+impl World {
     fn new(config: &Config) -> Self {
         let (texts, resolv_conf) = watch::channel(Some("nameserver 10.0.0.2\n".into()));
         let (drain, draining) = watch::channel(false);
@@ -156,10 +202,11 @@ impl InMemory {
         }
     }
 
-    fn dial(&self, cid: u32) -> DuplexStream {
-        let (near, far) = duplex(4096);
+    fn dial(&self, cid: u32) -> UnixStream {
+        let (near, far) = UnixStream::pair().unwrap();
         let seat = self.admission.admit(Peer::Cid(cid)).unwrap();
-        tokio::spawn(connection::run(far, seat, Arc::clone(&self.relay)));
+        let relay = Arc::clone(&self.relay);
+        tokio::spawn(connection::run(Stream::Unix(far), seat, relay));
         near
     }
 }
@@ -171,7 +218,7 @@ async fn read_all(mut stream: impl tokio::io::AsyncRead + Unpin) -> Vec<u8> {
     bytes
 }
 
-fn reply_of(result: Result<link::Accepted, RequestError>) -> Reply {
+pub(crate) fn reply_of(result: Result<link::Accepted, RequestError>) -> Reply {
     match result {
         Err(RequestError::Refused { reply, .. }) => reply,
         other => panic!("no refusal: {other:?}"),

@@ -1,28 +1,16 @@
 //! CONNECT (RFC 1928 §4): a TCP connection from the parent, and bytes both ways.
-//!
-//! Each direction ends on its own (half-close), as TCP's do; both end when nothing has moved for
-//! [`IDLE`].
-
-mod watched;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use link::Reply;
 use link::socks::server;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use link::{Carried, Reply, Stream, carry};
+use nix::errno::Errno;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::config::Limits;
-use watched::Watched;
-
-/// How long a tunnel without a byte is kept at least, and at most twice that: what TCP may expect of
-/// a NAT (RFC 5382 §5, REQ-5). An enclave that was killed sends no end of file on vsock, and its
-/// tunnels would count against the next one with its CID.
-pub(crate) const IDLE: Duration = Duration::from_secs(2 * 3600 + 4 * 60);
 
 /// A connection and its local address; an error says with which reply to refuse the request.
 pub(crate) async fn connect(
@@ -44,40 +32,19 @@ pub(crate) async fn connect(
     }
 }
 
-/// Sends the reply and copies until both directions have ended. A relay that drains leaves the
-/// tunnel its grace, and drops it then.
-pub(crate) async fn serve<S, T>(
-    mut stream: S,
-    mut target: T,
+/// Sends the reply and carries bytes until both directions have ended. A relay that drains leaves
+/// the tunnel its grace, and drops it then.
+pub(crate) async fn serve(
+    mut stream: Stream,
+    target: TcpStream,
     bound: SocketAddr,
     limits: &Limits,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
+) -> io::Result<Carried> {
     let reply = server::write_reply(&mut stream, Reply::Succeeded, bound);
     timeout(limits.handshake, reply)
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
-    let moved = AtomicBool::new(false);
-    let mut stream = Watched::new(stream, &moved);
-    tokio::select! {
-        copied = copy_bidirectional_with_sizes(
-            &mut stream, &mut target, limits.buffer, limits.buffer,
-        ) => copied.map(drop),
-        () = idle(&moved) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// Resolves once nothing has moved between two looks.
-async fn idle(moved: &AtomicBool) {
-    loop {
-        sleep(IDLE).await;
-        if !moved.swap(false, Ordering::Relaxed) {
-            break;
-        }
-    }
+    Ok(carry(stream, Stream::Tcp(target)).await)
 }
 
 /// Why there is no connection.
@@ -95,13 +62,15 @@ impl ConnectError {
         let Self::System { source } = self else {
             return Reply::TimedOut;
         };
-        match source.kind() {
-            io::ErrorKind::ConnectionRefused => Reply::ConnectionRefused,
-            io::ErrorKind::HostUnreachable => Reply::HostUnreachable,
-            io::ErrorKind::NetworkUnreachable => Reply::NetworkUnreachable,
-            io::ErrorKind::TimedOut => Reply::TimedOut,
-            // A packet filter's refusal (EPERM, EACCES) is policy too.
-            io::ErrorKind::PermissionDenied => Reply::NotAllowed,
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ECONNREFUSED | Errno::ECONNRESET) => Reply::ConnectionRefused,
+            Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => Reply::HostUnreachable,
+            Some(Errno::ENETUNREACH | Errno::ENETDOWN) => Reply::NetworkUnreachable,
+            Some(Errno::ETIMEDOUT) => Reply::TimedOut,
+            // A packet filter's refusal, here or on the way (ICMP), is policy too.
+            Some(Errno::EPERM | Errno::EACCES) => Reply::NotAllowed,
+            // A parent without IPv6.
+            Some(Errno::EAFNOSUPPORT) => Reply::AddressTypeNotSupported,
             _ => Reply::GeneralFailure,
         }
     }

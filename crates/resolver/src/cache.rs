@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::Millis;
 use crate::packed::Packed;
+use crate::routes::Via;
 
 #[cfg(test)]
 mod tests;
@@ -34,11 +35,13 @@ pub(crate) struct Entry {
     pub(crate) stored: Millis,
     /// Seconds from `stored` on in which the answer is fresh.
     pub(crate) lifetime: u32,
-    /// Nameservers that gave it.
+    /// The route that it came by ...
+    pub(crate) via: Via,
+    /// ... and the nameservers of it that gave it.
     pub(crate) generation: u32,
     /// Until then a stale answer goes out at once, because a refresh has failed ...
     pub(crate) recheck: Millis,
-    /// ... unless this is no longer the epoch: the link or the nameservers came back since.
+    /// ... unless this is no longer the route's epoch: the link or the nameservers came back since.
     pub(crate) epoch: u32,
     /// Hits that have turned the addresses.
     pub(crate) turn: u16,

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! One query's way: `policy` answers what is not for upstream; `cache` holds what was `validate`d;
-//! `pending` gathers all who wait for one answer; `servers` says whom to ask; `reply` writes what
-//! goes out; `failure` says how a failure looks to the client.
+//! `pending` gathers all who wait for one answer; `routes` and `servers` say whom to ask; `reply`
+//! writes what goes out; `failure` says how a failure looks to the client.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod policy;
 #[cfg(test)]
 mod records;
 mod reply;
+mod routes;
 mod servers;
 mod shard;
 mod validate;
@@ -35,6 +36,7 @@ pub use counters::Counters;
 pub use failure::Failed;
 pub use pending::Ticket;
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
+pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};
 pub use servers::MAX_NAMESERVERS;
 pub use shard::{Action, Ask, Config, Shard, Step};
 

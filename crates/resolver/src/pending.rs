@@ -15,6 +15,7 @@ use crate::Millis;
 use crate::failure::Failure;
 use crate::key::Key;
 use crate::reply::{Asker, Transport};
+use crate::routes::Via;
 use crate::servers::Tried;
 
 /// Names one attempt of one lookup at one nameserver. A ticket of an attempt that has ended is
@@ -24,7 +25,7 @@ pub struct Ticket {
     pub(crate) slot: usize,
     pub(crate) serial: u32,
     pub(crate) attempt: u32,
-    /// Nameservers of which this was one.
+    /// Nameservers of the lookup's route of which this was one.
     pub(crate) generation: u32,
     pub(crate) nameserver: SocketAddr,
     /// OPT was sent.
@@ -52,6 +53,8 @@ pub(crate) struct Lookup<C> {
     pub(crate) serial: u32,
     pub(crate) key: Key,
     pub(crate) hash: u64,
+    /// Whose nameservers are asked.
+    pub(crate) via: Via,
     pub(crate) waiters: Vec<Waiter<C>>,
     /// Then it fails.
     pub(crate) deadline: Millis,
@@ -123,11 +126,18 @@ impl<C> Waiter<C> {
 }
 
 impl<C> Lookup<C> {
-    pub(crate) fn new(key: Key, hash: u64, deadline: Millis, stale_at: Option<Millis>) -> Self {
+    pub(crate) fn new(
+        key: Key,
+        hash: u64,
+        via: Via,
+        deadline: Millis,
+        stale_at: Option<Millis>,
+    ) -> Self {
         Self {
             serial: 0,
             key,
             hash,
+            via,
             waiters: Vec::new(),
             deadline,
             stale_at,
@@ -315,7 +325,8 @@ mod tests {
             qtype: 1,
             qclass: CLASS_IN,
         };
-        Lookup::new(Key::new(&question, 0), number.into(), deadline, None)
+        let key = Key::new(&question, 0);
+        Lookup::new(key, number.into(), Via::DEFAULT, deadline, None)
     }
 
     #[test]

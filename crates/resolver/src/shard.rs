@@ -1,9 +1,10 @@
 //! The core's face: what a client's query, a nameserver's answer and the passing of time lead to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wire::{Flags, Query, QueryError, rcode};
+use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
 use crate::counters::Counters;
@@ -12,6 +13,7 @@ use crate::key::{Key, KeyedHash};
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::policy::{self, Verdict};
 use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
+use crate::routes::{Routes, Upstreams, Via};
 use crate::servers::Servers;
 use crate::{Millis, SECOND};
 
@@ -35,12 +37,15 @@ const MAX_LOOKUPS: usize = 4096;
 const MAX_WAITERS: usize = 16_384;
 
 /// Settings of a shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes that the cache may take, all its costs counted.
     pub cache_size: usize,
     /// Key of the hash of names; must be random, since names come from outside.
     pub seed: [u64; 2],
+    /// Who is asked for names under some suffixes; for all others those of
+    /// [`Shard::set_nameservers`] are.
+    pub routes: Routes,
 }
 
 /// Cache, lookups under way and nameservers of one stub. `C` is how the driver finds a client again.
@@ -49,11 +54,7 @@ pub struct Shard<C> {
     hash: KeyedHash,
     cache: Cache,
     pending: Pending<C>,
-    servers: Servers,
-    /// Counts changes of the nameservers: older answers are no longer fresh.
-    generation: u32,
-    /// Counts returns of the link and of nameservers: older failures are forgotten.
-    epoch: u32,
+    upstreams: Upstreams,
     counters: Counters,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
@@ -79,6 +80,8 @@ pub struct Ask {
     pub ticket: Ticket,
     /// Whom to ask.
     pub nameserver: SocketAddr,
+    /// Why that one: the suffix of the route, or the root.
+    pub route: Arc<Name>,
     /// The message, with id 0 for the driver to overwrite.
     pub message: Vec<u8>,
 }
@@ -98,7 +101,8 @@ pub enum Action<C> {
 }
 
 impl<C> Shard<C> {
-    /// An empty shard without nameservers. `now` is where its time starts.
+    /// An empty shard that knows no nameservers but those of its routes. `now` is where its time
+    /// starts.
     #[must_use]
     pub fn new(config: Config, now: Instant) -> Self {
         Self {
@@ -106,9 +110,7 @@ impl<C> Shard<C> {
             hash: KeyedHash::new(config.seed),
             cache: Cache::new(config.cache_size),
             pending: Pending::new(),
-            servers: Servers::default(),
-            generation: 0,
-            epoch: 0,
+            upstreams: Upstreams::new(&config.routes),
             counters: Counters::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
@@ -151,9 +153,8 @@ impl<C> Shard<C> {
             verdict => return Step::Reply(self.reply_locally(now, &asker, &key, verdict, out)),
         }
         let hash = self.hash.of(key.as_bytes());
-        let generation = self.generation;
         if let Some(entry) = self.cache.get(hash, key.as_bytes())
-            && entry.is_fresh(now, generation)
+            && entry.is_fresh(now, &self.upstreams)
         {
             self.counters.hits += 1;
             return Step::Reply(entry.reply(now, &asker, out));
@@ -161,27 +162,32 @@ impl<C> Shard<C> {
         self.miss(now, client, &asker, key, hash, out)
     }
 
-    /// Takes the nameservers in the order of preference. Answers of earlier ones are fresh no longer
-    /// but may be given as stale.
+    /// Takes the nameservers of all names that no route takes, in the order of preference. Answers of
+    /// earlier ones are fresh no longer but may be given as stale.
     pub fn set_nameservers(
         &mut self,
         now: Instant,
         nameservers: &[SocketAddr],
         actions: &mut Vec<Action<C>>,
     ) {
-        if self.servers.are(nameservers) {
+        let upstream = self.upstreams.get_mut(Via::DEFAULT);
+        if upstream.servers.are(nameservers) {
             return;
         }
-        self.servers = Servers::new(nameservers);
-        self.generation = self.generation.wrapping_add(1);
-        self.came_back(now, actions);
+        upstream.servers = Servers::new(nameservers);
+        upstream.generation = upstream.generation.wrapping_add(1);
+        upstream.forget_failures();
+        self.ask_what_waits(now, |via| via == Via::DEFAULT, actions);
     }
 
     /// Says that the link to the parent is up again: failures are forgotten, and lookups that
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        self.servers.wake();
-        self.came_back(now, actions);
+        for upstream in self.upstreams.iter_mut() {
+            upstream.servers.wake();
+            upstream.forget_failures();
+        }
+        self.ask_what_waits(now, |_| true, actions);
     }
 
     /// What has been done so far.
@@ -248,13 +254,12 @@ impl<C> Shard<C> {
         key: &Key,
         out: &mut [u8],
     ) -> Option<usize> {
-        let generation = self.generation;
         let absent = key.without_type();
         let entry = self
             .cache
             .get(self.hash.of(absent.as_bytes()), absent.as_bytes())?;
         entry
-            .is_fresh(now, generation)
+            .is_fresh(now, &self.upstreams)
             .then(|| entry.reply(now, asker, out))
     }
 
@@ -271,22 +276,21 @@ impl<C> Shard<C> {
             self.counters.hits += 1;
             return Step::Reply(length);
         }
-        let epoch = self.epoch;
         let slot = self.pending.find(hash, &key);
         let under_way = slot.and_then(|slot| self.pending.get(slot));
         let late = under_way.is_some_and(|lookup| lookup.stale_sent);
         let full = self.pending.waiters() >= MAX_WAITERS
             || slot.is_none() && self.pending.len() >= MAX_LOOKUPS;
         let mut stale = false;
-        if let Some(entry) = self.stale_entry(now, &key) {
+        if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) {
             stale = true;
-            if late || full || entry.is_to_wait(now, epoch) {
+            if late || full || entry.is_to_wait(now, &self.upstreams) {
                 let length = asker.reply(entry.stale(), out);
                 self.counters.stale += 1;
                 return Step::Reply(length);
             }
         } else if let Some(entry) = self.cache.get(hash, key.as_bytes())
-            && let Some(shown) = entry.failure(now, epoch)
+            && let Some(shown) = entry.failure(now, &self.upstreams)
         {
             self.counters.cached_failures += 1;
             self.counters.servfail += 1;
@@ -305,32 +309,38 @@ impl<C> Shard<C> {
         }
         self.counters.misses += 1;
         let stale_at = stale.then_some(now + STALE_AFTER);
-        let lookup = Lookup::new(key, hash, now + LOOKUP, stale_at);
+        let via = self.upstreams.of(key.name());
+        let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at);
         let slot = self.pending.insert(lookup);
         self.pending.wait(slot, Waiter::new(client, asker));
         let ask = self.ask(now, slot);
         self.pending.schedule(slot);
         ask.map_or(Step::Wait, Step::Ask)
     }
+}
 
-    /// What the cache can still say about `key`, past its TTL or from earlier nameservers.
-    fn stale_entry(&mut self, now: Millis, key: &Key) -> Option<&mut Entry> {
-        let absent = key.without_type();
-        let own = self.hash.of(key.as_bytes());
-        let other = self.hash.of(absent.as_bytes());
-        let has = |cache: &mut Cache, hash, key: &[u8]| {
-            cache
-                .get(hash, key)
-                .is_some_and(|entry| entry.is_servable(now))
-        };
-        if has(&mut self.cache, own, key.as_bytes()) {
-            return self.cache.get(own, key.as_bytes());
-        }
-        if has(&mut self.cache, other, absent.as_bytes()) {
-            return self.cache.get(other, absent.as_bytes());
-        }
-        None
+/// What the cache can still say about `key`, past its TTL or from earlier nameservers.
+fn stale_entry<'a>(
+    cache: &'a mut Cache,
+    hash: &KeyedHash,
+    now: Millis,
+    key: &Key,
+) -> Option<&'a mut Entry> {
+    let absent = key.without_type();
+    let own = hash.of(key.as_bytes());
+    let other = hash.of(absent.as_bytes());
+    let has = |cache: &mut Cache, hash, key: &[u8]| {
+        cache
+            .get(hash, key)
+            .is_some_and(|entry| entry.is_servable(now))
+    };
+    if has(cache, own, key.as_bytes()) {
+        return cache.get(own, key.as_bytes());
     }
+    if has(cache, other, absent.as_bytes()) {
+        return cache.get(other, absent.as_bytes());
+    }
+    None
 }
 
 /// DO and CD change what upstream answers, and so are part of the key.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::{Config, MAX_REPLY, Shard, Step, Transport};
+use resolver::{Config, MAX_REPLY, Route, Routes, Shard, Step, Transport};
 
 struct Counting;
 
@@ -64,27 +64,39 @@ fn response(name: &str, rcode: ResponseCode) -> Message {
 #[test]
 fn a_hit_allocates_nothing() {
     let now = Instant::now();
+    let nameserver = SocketAddr::from(([10, 0, 0, 2], 53));
+    let routed = Route {
+        suffix: "routed.test".parse().unwrap(),
+        nameservers: vec![nameserver],
+    };
     let config = Config {
         cache_size: 1 << 20,
         seed: [1, 2],
+        routes: Routes::new(vec![routed]).unwrap(),
     };
     let mut shard = Shard::new(config, now);
     let mut actions = Vec::new();
-    let nameserver = SocketAddr::from(([10, 0, 0, 2], 53));
     shard.set_nameservers(now, &[nameserver], &mut actions);
     let mut out = vec![0; MAX_REPLY];
 
-    let mut addresses = response("www.test.", ResponseCode::NoError);
-    for host in 1..=3 {
-        let address = RData::A(A::new(10, 0, 0, host));
-        let name = Name::from_ascii("www.test.").unwrap();
-        addresses.add_answer(Record::from_rdata(name, 60, address));
-    }
+    let addresses = |name: &str| {
+        let mut addresses = response(name, ResponseCode::NoError);
+        for host in 1..=3 {
+            let address = RData::A(A::new(10, 0, 0, host));
+            let name = Name::from_ascii(name).unwrap();
+            addresses.add_answer(Record::from_rdata(name, 60, address));
+        }
+        addresses
+    };
     let mut denial = response("gone.test.", ResponseCode::NXDomain);
     let soa = SOA::new(Name::root(), Name::root(), 1, 2, 3, 4, 60);
     let zone = Name::from_ascii("test.").unwrap();
     denial.add_authority(Record::from_rdata(zone, 60, RData::SOA(soa)));
-    for answer in [addresses, denial] {
+    for answer in [
+        addresses("www.test."),
+        addresses("www.routed.test."),
+        denial,
+    ] {
         let packet = query(&answer.queries[0].name.to_ascii(), RecordType::A, true);
         let Step::Ask(ask) = shard.query(now, 0, Transport::Udp, &packet, &mut out) else {
             panic!("not a miss");
@@ -97,6 +109,7 @@ fn a_hit_allocates_nothing() {
     let hits = [
         query("www.test.", RecordType::A, true),
         query("WWW.TEST.", RecordType::A, false),
+        query("www.routed.test.", RecordType::A, true),
         // Known from the answer for another type.
         query("gone.test.", RecordType::AAAA, true),
         query("gone.test.", RecordType::MX, true),
@@ -112,7 +125,7 @@ fn a_hit_allocates_nothing() {
             assert_eq!(count, 0);
         }
     }
-    assert_eq!(shard.counters().hits, 800);
+    assert_eq!(shard.counters().hits, 1000);
     // The counter does count.
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }

@@ -4,7 +4,6 @@
 //! an await, and what the shard wants done is done after it is released. The mutex of the upstreams is
 //! taken for itself alone.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -13,14 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use link::Parent;
-use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
+use resolver::{
+    Action, Ask, Config, Counters, Failed, MAX_REPLY, Routes, Shard, Step, Ticket, Transport,
+};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::debug;
+use wire::{HEADER, Name};
 
 use crate::upstream::{self, Carrier};
+use crate::upstreams::{Reach, Upstreams};
 
 /// How a client that waits is found again.
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ pub(crate) struct Core {
     parent: Parent,
     /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
     earlier: Notify,
-    ready: watch::Sender<bool>,
+    reach: watch::Sender<Reach>,
 }
 
 struct State {
@@ -48,31 +50,23 @@ struct State {
     reply: Box<[u8]>,
 }
 
-#[derive(Default)]
-struct Upstreams {
-    /// Where queries wait for the connection of each nameserver.
-    by_address: HashMap<SocketAddr, mpsc::Sender<Ask>>,
-    /// Connections that are open.
-    open: usize,
-    /// Whether the last word to the log was that the link is down.
-    is_down: bool,
-    /// What the last word to the log was about how queries travel.
-    carrier: Option<Carrier>,
-}
-
-/// Queries that wait for one nameserver's connection: as many as lookups can be under way.
-const MAX_ASKS: usize = 4096;
-
 impl Core {
     pub(crate) fn new(
         sockets: Vec<UdpSocket>,
         cache_size: usize,
+        routes: Routes,
         parent: Parent,
-        ready: watch::Sender<bool>,
+        reach: watch::Sender<Reach>,
     ) -> Self {
         // The standard library's hash keys come from the system's random numbers.
         let seed = [(); 2].map(|()| RandomState::new().hash_one(0));
-        let shard = Shard::new(Config { cache_size, seed }, now());
+        let upstreams = Mutex::new(Upstreams::new(&routes));
+        let config = Config {
+            cache_size,
+            seed,
+            routes,
+        };
+        let shard = Shard::new(config, now());
         Self {
             state: Mutex::new(State {
                 shard,
@@ -81,10 +75,10 @@ impl Core {
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
             sockets,
-            upstreams: Mutex::default(),
+            upstreams,
             parent,
             earlier: Notify::new(),
-            ready,
+            reach,
         }
     }
 
@@ -139,30 +133,23 @@ impl Core {
         self.act(|State { shard, actions, .. }| shard.answer(now(), ticket, result, actions));
     }
 
-    /// Follows the nameservers: connections to new ones are opened, those to old ones end when what
-    /// is in flight on them has ended. `tasks` keep them.
+    /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
+    /// those to old ones end when what is in flight on them has ended. `tasks` keep them. The first
+    /// call opens those of the routes.
     pub(crate) fn set_nameservers(
         self: &Arc<Self>,
         nameservers: &[SocketAddr],
         tasks: &mut JoinSet<()>,
     ) {
         while tasks.try_join_next().is_some() {}
-        {
+        let reach = {
             let mut upstreams = self.upstreams();
-            let used = nameservers
-                .get(..resolver::MAX_NAMESERVERS)
-                .unwrap_or(nameservers);
-            upstreams
-                .by_address
-                .retain(|address, _| used.contains(address));
-            for &nameserver in used {
-                upstreams.by_address.entry(nameserver).or_insert_with(|| {
-                    let (asks, asked) = mpsc::channel(MAX_ASKS);
-                    tasks.spawn(upstream::keep(Arc::clone(self), nameserver, asked));
-                    asks
-                });
-            }
-        }
+            upstreams.follow(nameservers, |nameserver, asked| {
+                tasks.spawn(upstream::keep(Arc::clone(self), nameserver, asked));
+            });
+            upstreams.reach()
+        };
+        self.tell(reach);
         self.act(|State { shard, actions, .. }| shard.set_nameservers(now(), nameservers, actions));
     }
 
@@ -192,52 +179,40 @@ impl Core {
     }
 
     /// Notes that a connection to a nameserver is open.
-    pub(crate) fn opened(self: &Arc<Self>, carrier: Carrier) {
-        {
+    pub(crate) fn opened(self: &Arc<Self>, nameserver: SocketAddr, carrier: Carrier) {
+        let (link_is_up, reach) = {
             let mut upstreams = self.upstreams();
-            if upstreams.carrier.replace(carrier) != Some(carrier) {
-                self.tell(carrier);
-            }
-            upstreams.open += 1;
-            if upstreams.open > 1 {
-                return;
-            }
-            if std::mem::take(&mut upstreams.is_down) {
-                warn!(parent = %self.parent, "the link to the parent is up again");
-            } else {
-                info!(parent = %self.parent, "the link to the parent is up");
-            }
-        }
-        self.ready.send_replace(true);
-        self.act(|State { shard, actions, .. }| shard.link_is_up(now(), actions));
-    }
-
-    fn tell(&self, carrier: Carrier) {
-        let parent = &self.parent;
-        match carrier {
-            Carrier::Relay => info!(%parent, "a relay: DNS goes to the nameservers by UDP"),
-            Carrier::PlainTcp => warn!(
-                %parent,
-                "an old parent without a relay for DNS: it goes over TCP, and several packets a \
-                 lookup count against AmazonDNS's quota of 1024 packets a second; proxify-relay \
-                 there makes it one"
-            ),
+            let is_first = upstreams.opened(nameserver, carrier, &self.parent);
+            (is_first, upstreams.reach())
+        };
+        self.tell(reach);
+        if link_is_up {
+            self.act(|State { shard, actions, .. }| shard.link_is_up(now(), actions));
         }
     }
 
-    /// Notes that a connection has ended; the next may be open within milliseconds.
-    pub(crate) fn closed(&self) {
-        let mut upstreams = self.upstreams();
-        upstreams.open = upstreams.open.saturating_sub(1);
+    /// Tells the owner how far the stub has ever come.
+    fn tell(&self, reach: Reach) {
+        self.reach.send_if_modified(|known| {
+            let is_news = reach > *known;
+            *known = reach.max(*known);
+            is_news
+        });
     }
 
-    /// Notes that no connection to `nameserver` can be opened, with one log line for each time that
-    /// the link goes down.
-    pub(crate) fn unreachable(&self, nameserver: SocketAddr, error: &impl fmt::Display) {
-        let mut upstreams = self.upstreams();
-        if upstreams.open == 0 && !std::mem::replace(&mut upstreams.is_down, true) {
-            warn!(%nameserver, "names that are not cached do not resolve: {error}");
-        }
+    /// Notes that a connection to a nameserver has ended.
+    pub(crate) fn closed(&self, nameserver: SocketAddr) {
+        self.upstreams().closed(nameserver);
+    }
+
+    /// Notes that no connection to a nameserver can be opened.
+    pub(crate) fn unreachable(
+        &self,
+        nameserver: SocketAddr,
+        failed: Failed,
+        error: &impl fmt::Display,
+    ) {
+        self.upstreams().unreachable(nameserver, failed, error);
     }
 
     pub(crate) fn parent(&self) -> &Parent {
@@ -297,17 +272,13 @@ impl Core {
     }
 
     fn ask(self: &Arc<Self>, ask: Ask) {
-        let unsent = {
-            let upstreams = self.upstreams();
-            match upstreams.by_address.get(&ask.nameserver) {
-                Some(asks) => match asks.try_send(ask) {
-                    Ok(()) => None,
-                    Err(TrySendError::Full(ask)) => Some((ask, Failed::Link)),
-                    Err(TrySendError::Closed(ask)) => Some((ask, Failed::Unreachable)),
-                },
-                None => Some((ask, Failed::Unreachable)),
-            }
-        };
+        debug!(
+            name = %Name::read(&ask.message, HEADER).unwrap_or(Name::ROOT),
+            route = %ask.route,
+            nameserver = %ask.nameserver,
+            "a question goes upstream"
+        );
+        let unsent = self.upstreams().send(ask);
         // The shard may ask again at once, but no nameserver more than twice: the depth is bounded.
         if let Some((ask, failed)) = unsent {
             self.answer(ask.ticket, Err(failed));

@@ -29,12 +29,15 @@ mod core;
 mod tcp;
 mod udp;
 mod upstream;
+mod upstreams;
 
 #[cfg(test)]
 mod tests;
 
 use crate::core::Core;
-pub use resolver::Counters;
+pub use crate::upstreams::Reach;
+pub use resolver::{Counters, Route, Routes, RoutesError};
+pub use wire::{Name, ParseNameError};
 
 /// Settings of a stub.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Bytes that the cache may take.
     pub cache_size: usize,
+    /// Who is asked for names under some suffixes.
+    pub routes: Routes,
 }
 
 /// A stub resolver whose sockets are bound.
@@ -50,6 +55,7 @@ pub struct Stub {
     sockets: Vec<(UdpSocket, TcpListener)>,
     addresses: Vec<SocketAddr>,
     cache_size: usize,
+    routes: Routes,
 }
 
 /// Why the stub cannot listen.
@@ -89,6 +95,7 @@ impl Stub {
             sockets: Vec::new(),
             addresses: Vec::new(),
             cache_size: config.cache_size,
+            routes: config.routes.clone(),
         };
         let mut left_out = None;
         for &address in &config.listen {
@@ -119,20 +126,20 @@ impl Stub {
         &self.addresses
     }
 
-    /// Serves until `shutdown` completes, and closes all sockets. The nameservers may change at any
-    /// time; none is an empty list, and queries then wait for the first. `ready` becomes true when a
-    /// connection to a nameserver has been opened through the link.
+    /// Serves until `shutdown` completes, and closes all sockets. The nameservers of all names that
+    /// no route takes may change at any time; none is an empty list, and queries then wait for the
+    /// first. `reach` only grows, as connections to nameservers are opened through the link.
     ///
     /// Dropping the future ends everything too, at the runtime's next turn.
     pub async fn run(
         self,
         parent: Parent,
         mut nameservers: watch::Receiver<Arc<[SocketAddr]>>,
-        ready: watch::Sender<bool>,
+        reach: watch::Sender<Reach>,
         shutdown: impl Future<Output = ()>,
     ) {
         let (udp, tcp): (Vec<_>, Vec<_>) = self.sockets.into_iter().unzip();
-        let core = Arc::new(Core::new(udp, self.cache_size, parent, ready));
+        let core = Arc::new(Core::new(udp, self.cache_size, self.routes, parent, reach));
         let mut tasks = JoinSet::new();
         for index in 0..core.sockets() {
             tasks.spawn(udp::serve(Arc::clone(&core), index));

@@ -17,11 +17,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::relay::{FakeRelay, Manner};
-use crate::{BindError, Config, Stub};
+use crate::{BindError, Config, Reach, Routes, Stub};
 
 mod link_lost;
 mod old_parent;
 mod relay;
+mod routes;
 mod tcp;
 
 /// A client's own limit: glibc's and musl's.
@@ -33,7 +34,7 @@ struct Lab {
     relay: FakeRelay,
     stub: SocketAddr,
     nameservers: watch::Sender<Arc<[SocketAddr]>>,
-    ready: watch::Receiver<bool>,
+    reach: watch::Receiver<Reach>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -41,28 +42,33 @@ struct Lab {
 
 impl Lab {
     fn start(manner: Manner) -> Self {
+        let nameserver: SocketAddr = NAMESERVER.parse().unwrap();
+        Self::with_routes(manner, &[nameserver], Routes::default())
+    }
+
+    fn with_routes(manner: Manner, discovered: &[SocketAddr], routes: Routes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("v.sock");
         let relay = FakeRelay::start(&prefix, manner);
         let config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
+            routes,
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];
         let parent = Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
-        let nameserver: SocketAddr = NAMESERVER.parse().unwrap();
-        let (nameservers, following) = watch::channel(Arc::from([nameserver]));
-        let (is_ready, ready) = watch::channel(false);
+        let (nameservers, following) = watch::channel(Arc::from(discovered));
+        let (reaches, reach) = watch::channel(Reach::Nobody);
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(stub.run(parent, following, is_ready, async {
+        let running = tokio::spawn(stub.run(parent, following, reaches, async {
             let _ = stopped.await;
         }));
         Self {
             relay,
             stub: address,
             nameservers,
-            ready,
+            reach,
             stop: Some(stop),
             running,
             _dir: dir,
@@ -159,6 +165,7 @@ async fn a_taken_port_is_named() {
     let config = Config {
         listen: vec![address],
         cache_size: 1 << 20,
+        routes: Routes::default(),
     };
     let error = Stub::bind(&config).err().unwrap();
     assert!(matches!(error, BindError::InUse { address: named } if named == address));
@@ -238,6 +245,7 @@ async fn addresses_that_are_all_left_out_are_an_error() {
         Stub::bind(&Config {
             listen,
             cache_size: 1 << 20,
+            routes: Routes::default(),
         })
     };
     // For documentation only (RFC 3849), so no system has them.

@@ -74,15 +74,15 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
             Ok((stream, carrier)) => {
                 if up != Some(carrier) {
                     if up.replace(carrier).is_some() {
-                        core.closed();
+                        core.closed(nameserver);
                     }
-                    core.opened(carrier);
+                    core.opened(nameserver, carrier);
                 }
                 let mut connection = Connection::new(stream, carrier, window);
                 let ended = connection.carry(&core, nameserver, &mut queue).await;
                 if carrier == Carrier::Relay || matches!(ended, Ok(Ended::Dropped)) {
                     up = None;
-                    core.closed();
+                    core.closed(nameserver);
                 }
                 match ended {
                     Ok(Ended::Dropped) => return,
@@ -111,7 +111,7 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                     }
                     // A nameserver that closes is not dialled again for nothing.
                     if !queue.wait().await {
-                        core.closed();
+                        core.closed(nameserver);
                         return;
                     }
                     continue;
@@ -124,9 +124,9 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
             }
             Err(error) => {
                 if up.take().is_some() {
-                    core.closed();
+                    core.closed(nameserver);
                 }
-                core.unreachable(nameserver, &error);
+                core.unreachable(nameserver, error.as_failed(), &error);
                 while let Some(ask) = queue.take() {
                     core.answer(ask.ticket, Err(error.as_failed()));
                 }

@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::amazon_dns::{self, ProbeError};
 use crate::files::{FileError, Files};
+use crate::getter::{self, GetterError};
 use crate::imds::{self, ImdsError};
 use crate::relay::{self, State};
 use crate::{Found, Source};
@@ -59,6 +60,8 @@ pub(crate) struct Chain {
     /// What was said last of each source that was passed over, so that it is said once.
     said: BTreeMap<Source, String>,
     warned: bool,
+    /// The receivers know that there is none.
+    told: bool,
     found: watch::Sender<Option<Arc<Found>>>,
 }
 
@@ -90,6 +93,7 @@ impl Chain {
             },
             said: BTreeMap::new(),
             warned: false,
+            told: false,
             found,
         }
     }
@@ -123,6 +127,11 @@ impl Chain {
             }
             if self.held.is_none() && !std::mem::replace(&mut self.warned, true) {
                 warn!(parent = %self.parent, "no source has a nameserver yet; asking again each second");
+            }
+            // Without its word the link may be down, and nobody has been asked.
+            let is_empty = *self.relay.state.borrow() == State::Empty;
+            if self.held.is_none() && is_empty && !std::mem::replace(&mut self.told, true) {
+                self.found.send_modify(|_| ());
             }
             let passed = Instant::now();
             loop {
@@ -173,6 +182,7 @@ impl Chain {
             Source::CommandLine => Ok(Found::only(self.given.clone(), source)),
             Source::Override => Ok(self.files.overriding()?),
             Source::Parent => self.ask_relay().await,
+            Source::Getter => self.ask_getter().await,
             Source::Imds => Ok(imds::ask(&self.parent).await?),
             Source::Image => Ok(self.files.baked_in()?),
             Source::LinkLocal => {
@@ -193,6 +203,15 @@ impl Chain {
         found
             .map(Arc::unwrap_or_clone)
             .ok_or(PassedOver::Relay(state))
+    }
+
+    /// Where the relay is, no getter is needed, and the relay would refuse its address.
+    async fn ask_getter(&self) -> Result<Found, PassedOver> {
+        let state = *self.relay.state.borrow();
+        match state {
+            State::NotOurs => Ok(getter::ask(&self.parent).await?),
+            state => Err(PassedOver::NotOld(state)),
+        }
     }
 
     /// Puts what was found into effect, and tells the receivers and the log if it is news.
@@ -230,7 +249,7 @@ impl Chain {
 /// Whether a source in effect is asked again: what IMDS says holds for an instance's life, and the
 /// image for the enclave's.
 fn can_change(source: Source) -> bool {
-    matches!(source, Source::Override | Source::Parent)
+    matches!(source, Source::Override | Source::Parent | Source::Getter)
 }
 
 /// Why a source was not taken.
@@ -242,6 +261,10 @@ enum PassedOver {
     File(#[from] FileError),
     #[error("{0}")]
     Relay(State),
+    #[error("only an old parent has one, and {0}")]
+    NotOld(State),
+    #[error(transparent)]
+    Getter(#[from] GetterError),
     #[error(transparent)]
     Imds(#[from] ImdsError),
     #[error(transparent)]

@@ -39,6 +39,8 @@ pub enum Source {
     Override,
     /// The parent's resolv.conf, told by the relay (RESOLV_CONF).
     Parent,
+    /// The parent's resolv.conf, told by the gRPC getter of an old parent.
+    Getter,
     /// The VPC's primary block, from the parent instance's metadata.
     Imds,
     /// The image's own resolv.conf: [`Files::image`].
@@ -49,8 +51,9 @@ pub enum Source {
     Ipv6,
 }
 
-/// Finds nameservers and keeps `found` in step with the best source that has any. Runs until it is
-/// dropped.
+/// Finds nameservers and keeps `found` in step with the best source that has any. Where the
+/// relay and all other sources have been asked in vain, its receivers are told of a change once, and
+/// it is `None` still. Runs until it is dropped.
 pub async fn discover(
     wanted: Nameservers,
     parent: Parent,
@@ -66,12 +69,13 @@ pub async fn discover(
         Nameservers::Auto => &[
             Source::Override,
             Source::Parent,
+            Source::Getter,
             Source::Imds,
             Source::Image,
             Source::LinkLocal,
             Source::Ipv6,
         ],
-        Nameservers::Parent => &[Source::Parent],
+        Nameservers::Parent => &[Source::Parent, Source::Getter],
         Nameservers::Imds => &[Source::Imds],
     };
     Chain::new(parent, given, files, sources, found)
@@ -124,6 +128,7 @@ impl fmt::Display for Source {
             Self::CommandLine => f.write_str("the command line"),
             Self::Override => f.write_str("the override file"),
             Self::Parent => f.write_str("the parent's resolv.conf"),
+            Self::Getter => f.write_str("the old parent's getter"),
             Self::Imds => f.write_str("IMDS"),
             Self::Image => f.write_str("the image's resolv.conf"),
             Self::LinkLocal => write!(f, "AmazonDNS at {}", amazon_dns::LINK_LOCAL),

@@ -1,11 +1,16 @@
 //! A parent instance of the tests': the link's own server side on a unix socket.
 
+use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response};
 use link::socks::{UNSPECIFIED, server};
 use link::{Command, ListenAddress, Listener, Parent, Reply, Stream, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::getter;
 
 /// A parent, and the enclave's way to it.
 pub(crate) struct FakeParent {
@@ -17,6 +22,8 @@ pub(crate) struct FakeParent {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Behaviour {
     pub(crate) resolv_conf: Part,
+    /// An old parent's.
+    pub(crate) getter: Part,
     pub(crate) imds: Part,
     /// Nameservers that answer.
     pub(crate) nameservers: Vec<IpAddr>,
@@ -32,6 +39,8 @@ pub(crate) enum Part {
     /// It fails.
     #[default]
     Broken,
+    /// Its connection is granted, and nothing comes: the getter only.
+    Hangs,
     /// A resolv.conf, or a VPC's block.
     Says(String),
 }
@@ -101,6 +110,18 @@ async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Recei
             };
             return http(&mut stream, &respond).await;
         }
+        (Command::Connect(to), _) if now.is_old && to == getter::ADDRESS => match &now.getter {
+            Part::Broken => {}
+            Part::Hangs => {
+                grant(&mut stream).await;
+                std::future::pending::<()>().await;
+            }
+            Part::Says(text) => {
+                grant(&mut stream).await;
+                let answer = Answer::new(text.as_bytes());
+                return grpc(stream, &answer, |_| ()).await;
+            }
+        },
         (Command::Dns(to) | Command::Connect(to), _) if now.nameservers.contains(&to.ip()) => {
             grant(&mut stream).await;
             let mut message = Vec::new();
@@ -116,6 +137,76 @@ async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Recei
     }
     if !now.is_old {
         let _ = server::write_refusal(&mut stream, Reply::HostUnreachable).await;
+    }
+}
+
+/// What a gRPC server answers a call with.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// One frame each.
+    pub(crate) data: Vec<Vec<u8>>,
+    /// Without any the headers or the data are the end.
+    pub(crate) trailers: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    /// This text, of less than 16 KiB, as the getter gives it.
+    pub(crate) fn new(text: &[u8]) -> Self {
+        // Field 1, of a length that is told in base 128.
+        let length = u8::try_from(text.len() % 128).unwrap() | 0x80;
+        let mut message = vec![0x0A, length, u8::try_from(text.len() / 128).unwrap()];
+        message.extend(text);
+        Self {
+            status: 200,
+            headers: vec![("content-type", "application/grpc".to_owned())],
+            data: vec![Self::prefixed(0, &message)],
+            trailers: vec![("grpc-status", "0".to_owned())],
+        }
+    }
+
+    /// A message as gRPC frames it.
+    pub(crate) fn prefixed(compressed: u8, message: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![compressed];
+        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        bytes.extend(message);
+        bytes
+    }
+
+    fn fields(pairs: &[(&'static str, String)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, String)| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            (HeaderName::from_static(name), value)
+        };
+        pairs.iter().map(field).collect()
+    }
+}
+
+/// Answers the calls of one connection so, until it ends.
+pub(crate) async fn grpc<S>(stream: S, answer: &Answer, called: impl Fn(&Request<h2::RecvStream>))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let server = h2::server::Builder::new();
+    let Ok(mut connection) = server.handshake::<_, Cursor<Vec<u8>>>(stream).await else {
+        return;
+    };
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        called(&request);
+        let mut head = Response::new(());
+        *head.status_mut() = http::StatusCode::from_u16(answer.status).unwrap();
+        *head.headers_mut() = Answer::fields(&answer.headers);
+        let is_only = answer.data.is_empty() && answer.trailers.is_empty();
+        let mut body = respond.send_response(head, is_only).unwrap();
+        for (index, data) in answer.data.iter().enumerate() {
+            let is_last = index + 1 == answer.data.len() && answer.trailers.is_empty();
+            body.send_data(Cursor::new(data.clone()), is_last).unwrap();
+        }
+        if !answer.trailers.is_empty() {
+            body.send_trailers(Answer::fields(&answer.trailers))
+                .unwrap();
+        }
     }
 }
 

@@ -14,6 +14,9 @@ const MAX_HEAD: usize = 4 * 1024;
 /// Bytes of a body: a token has 56, an address block 18.
 pub(crate) const MAX_BODY: usize = 1024;
 
+/// Characters of a text that an error shows.
+const SHOWN: usize = 40;
+
 /// The end of the head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
@@ -111,6 +114,14 @@ fn status(line: &str) -> Option<u16> {
     (is_http && code.len() == 3)
         .then(|| code.parse().ok())
         .flatten()
+}
+
+/// Text of the parent's as a log line may show it.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars()
+        .take(SHOWN)
+        .flat_map(char::escape_default)
+        .collect()
 }
 
 /// What is not a body with status 200.

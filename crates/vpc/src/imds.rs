@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use link::{Command, Parent, RequestError};
 use resolv::ResolvConf;
 
-use crate::http::{self, HttpError, MAX_BODY, Request};
+use crate::http::{self, HttpError, MAX_BODY, Request, shown};
 use crate::nameservers::DNS_PORT;
 use crate::{BasePlusTwoError, Found, Source, base_plus_two, parse_cidr};
 
@@ -32,9 +32,6 @@ const TOKEN_TTL: &str = "60";
 
 /// The sizes of a VPC's block (VPC User Guide, "VPC CIDR blocks").
 const VPC_PREFIXES: std::ops::RangeInclusive<u8> = 16..=28;
-
-/// Bytes of a text that an error shows.
-const SHOWN: usize = 40;
 
 /// Base + 2 of the primary block of the VPC that the primary interface is in.
 pub(crate) async fn ask(parent: &Parent) -> Result<Found, ImdsError> {
@@ -116,14 +113,6 @@ fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
         true => Ok(nameserver),
         false => Err(ImdsError::NoVpc { block }),
     }
-}
-
-/// Text of the parent's as a log line may show it.
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(SHOWN)
-        .flat_map(char::escape_default)
-        .collect()
 }
 
 /// Why there is no base + 2.

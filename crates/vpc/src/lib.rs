@@ -10,6 +10,7 @@
 //! | the command line | ends the chain |
 //! | the override file | [`OVERRIDE_FILE`], read |
 //! | the parent's resolv.conf | RESOLV_CONF, from the relay |
+//! | the old parent's getter | gRPC, through the link: the parent's resolv.conf where our relay does not run |
 //! | IMDS | through the link: base + 2 of the VPC's primary block |
 //! | the image's resolv.conf | if it names a server that is not loopback |
 //! | 169.254.169.253, fd00:ec2::253 | a query through the link, that they must answer |
@@ -23,6 +24,7 @@ mod discover;
 #[cfg(test)]
 mod fake_parent;
 mod files;
+mod getter;
 mod http;
 mod imds;
 mod nameservers;
@@ -31,4 +33,4 @@ mod relay;
 pub use base_plus_two::{BasePlusTwoError, base_plus_two, parse_cidr};
 pub use discover::{Found, Source, discover};
 pub use files::{Files, OVERRIDE_FILE, read_resolv_conf};
-pub use nameservers::{Nameservers, ParseNameserversError};
+pub use nameservers::{Nameservers, ParseNameserversError, nameserver_list};

@@ -16,7 +16,8 @@ pub enum Nameservers {
     /// Every source that there is, in order.
     #[default]
     Auto,
-    /// What the parent's resolv.conf names, and nothing else.
+    /// What the parent's resolv.conf names, as our relay or an old parent's getter tells it, and
+    /// nothing else.
     Parent,
     /// Base + 2 of the VPC's primary block, as the parent instance's metadata has it, and nothing
     /// else.
@@ -33,12 +34,18 @@ impl FromStr for Nameservers {
             "auto" => Ok(Self::Auto),
             "parent" => Ok(Self::Parent),
             "imds" => Ok(Self::Imds),
-            list => fixed(list).map(Self::Fixed),
+            list => nameserver_list(list).map(Self::Fixed),
         }
     }
 }
 
-fn fixed(list: &str) -> Result<Vec<SocketAddr>, ParseNameserversError> {
+/// Reads a list of `IP[:PORT]`, `cidr:CIDR` and `amazon`: at least one nameserver, at most
+/// [`resolv::MAX_NAMESERVERS`], each once.
+///
+/// # Errors
+///
+/// [`ParseNameserversError`]
+pub fn nameserver_list(list: &str) -> Result<Vec<SocketAddr>, ParseNameserversError> {
     let mut addresses = Vec::new();
     for item in list.split(',') {
         let named = match (item, item.strip_prefix("cidr:")) {
@@ -104,13 +111,13 @@ impl fmt::Display for Nameservers {
     }
 }
 
-/// Text that `--nameservers` does not take.
+/// Text that is no list of nameservers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseNameserversError {
     /// Neither a source nor an address.
     #[error(
-        "`{item}` is no nameserver: write auto, parent, imds, amazon, cidr:10.0.0.0/16, or addresses such \
-         as 10.0.0.2 or [fd00:ec2::253]:53, with commas between them"
+        "`{item}` is no nameserver: write amazon, cidr:10.0.0.0/16, or addresses such as 10.0.0.2 or \
+         [fd00:ec2::253]:53, with commas between them; --nameservers also takes auto, parent or imds"
     )]
     Syntax {
         /// The item of the list.
@@ -179,7 +186,7 @@ mod tests {
     #[test]
     fn an_error_names_the_item_and_says_what_to_write() {
         for (text, hint) in [
-            ("", "write auto"),
+            ("", "takes auto, parent or imds"),
             ("amazon.example", "`amazon.example` is no nameserver"),
             ("10.0.0.2,", "`` is no nameserver"),
             ("10.0.0.2,auto", "`auto` is no nameserver"),

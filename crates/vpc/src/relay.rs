@@ -30,8 +30,8 @@ const SILENCE: Duration = Duration::from_millis(HEARTBEAT_MS * 5 / 2);
 /// Dialling and the reply.
 const REQUEST: Duration = STEP;
 
-/// The longest frame, in bytes: the wire's limit.
-const MAX_FRAME: usize = 16 * 1024;
+/// The longest resolv.conf that the parent may tell, in bytes: the wire's limit.
+pub(crate) const MAX_TEXT: usize = 16 * 1024;
 
 /// The first wait before dialling again; it doubles up to [`LONGEST_PAUSE`]. The first attempt
 /// after the loss of a connection that lasted that long waits for nothing.
@@ -126,7 +126,7 @@ where
     let mut frames = frame::Reader::new(stream);
     loop {
         match timeout(SILENCE, frames.next()).await {
-            Ok(Ok(Some(frame))) if frame.len() > MAX_FRAME => {
+            Ok(Ok(Some(frame))) if frame.len() > MAX_TEXT => {
                 return Lost::Oversized {
                     length: frame.len(),
                 };
@@ -172,7 +172,7 @@ enum Lost {
     Read { source: std::io::Error },
     #[error("the relay sent nothing for {} ms", SILENCE.as_millis())]
     Silent,
-    #[error("the relay sent a frame of {length} bytes, above the limit of {MAX_FRAME}")]
+    #[error("the relay sent a frame of {length} bytes, above the limit of {MAX_TEXT}")]
     Oversized { length: usize },
 }
 

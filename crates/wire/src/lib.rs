@@ -13,14 +13,16 @@ mod message;
 mod name;
 mod query;
 mod reader;
+mod text;
 mod writer;
 
 pub use edns::{Ede, Edns, EdnsReply, ede};
 pub use header::{Flags, HEADER, Header, opcode, rcode};
 pub use message::{Malformed, Message, Record, Records, Section};
-pub use name::{MAX_NAME, Name, NameError};
+pub use name::{MAX_NAME, Name, NameError, suffixes};
 pub use query::{Query, QueryError, Question};
 pub use reader::Reader;
+pub use text::ParseNameError;
 pub use writer::{Writer, age_ttl, read_u16, set_id, set_ttl};
 
 /// Record and query types that something here or above treats specially.

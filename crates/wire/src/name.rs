@@ -42,16 +42,19 @@ impl Name {
         len: 1,
     };
 
+    /// Not a name yet: what labels are pushed to.
+    pub(crate) const EMPTY: Self = Self {
+        bytes: [0; MAX_NAME],
+        len: 0,
+    };
+
     /// Reads the name at offset `at` of `message`, following compression pointers. Each must lead
     /// to before the labels it ends, so that no chain of them can loop.
     ///
     /// # Errors
     /// [`NameError`]; nothing is read past the end of `message`.
     pub fn read(message: &[u8], at: usize) -> Result<Self, NameError> {
-        let mut name = Self {
-            bytes: [0; MAX_NAME],
-            len: 0,
-        };
+        let mut name = Self::EMPTY;
         let mut segment = at;
         let mut pointers = 0;
         let mut reader = Reader::new(message, at);
@@ -80,7 +83,7 @@ impl Name {
         }
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Result<(), NameError> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), NameError> {
         let start = usize::from(self.len);
         let end = start + bytes.len();
         let room = self.bytes.get_mut(start..end).ok_or(NameError::TooLong)?;
@@ -118,7 +121,7 @@ impl core::fmt::Debug for Name {
 }
 
 /// An uncompressed name, then what is left of it with each label taken off, down to the root.
-pub(crate) fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     core::iter::successors(Some(name), |rest| {
         let length = usize::from(*rest.first()?);
         if length == 0 {

@@ -1,10 +1,11 @@
 //! Clients that no package brings: many askers at once, both address types from one socket, a
-//! pipelined TCP session, a watch over names while things break, and hickory-resolver.
+//! pipelined TCP session, a watch over names while things break, hickory-resolver, and an old enclave.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,9 +31,13 @@ fn main() -> Outcome {
         ["watch", until, ref pairs @ ..] => watch(Path::new(until), pairs),
         ["until", seconds, name, address] => until(seconds.parse()?, name, address.parse()?),
         ["hickory", name] => hickory(name),
+        ["old-enclave", link, nameserver, name] => {
+            old_enclave(Path::new(link), nameserver.parse()?, name)
+        }
         _ => Err(
             "usage: probe both NAME | crowd NAME COUNT | pipeline NAME COUNT \
-                  | watch FILE NAME=ADDRESS… | until SECONDS NAME ADDRESS | hickory NAME"
+                  | watch FILE NAME=ADDRESS… | until SECONDS NAME ADDRESS | hickory NAME \
+                  | old-enclave LINK NAMESERVER NAME"
                 .into(),
         ),
     }
@@ -187,6 +192,53 @@ fn until(seconds: u64, name: &str, address: IpAddr) -> Outcome {
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// As an image with the `proxify` that we replace does under `use-vc`: its preload library sends greeting
+/// and request in one write and waits for both answers; then glibc asks for both types at once.
+fn old_enclave(link: &Path, nameserver: SocketAddr, name: &str) -> Outcome {
+    let mut stream = UnixStream::connect(link)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let mut bytes = vec![5, 1, 0, 5, 1, 0];
+    match nameserver.ip() {
+        IpAddr::V4(ip) => {
+            bytes.push(1);
+            bytes.extend(ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            bytes.push(4);
+            bytes.extend(ip.octets());
+        }
+    }
+    bytes.extend(nameserver.port().to_be_bytes());
+    stream.write_all(&bytes)?;
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer)?;
+    let bound = match answer {
+        [5, 0, 5, 0, 0, 1] => 4,
+        [5, 0, 5, 0, 0, 4] => 16,
+        [5, 0, 5, refusal, ..] => return Err(format!("refused with {refusal}").into()),
+        other => return Err(format!("{other:?} is no answer").into()),
+    };
+    stream.read_exact(&mut vec![0; bound + 2])?;
+
+    let mut bytes = Vec::new();
+    for (id, rtype) in [(1, RecordType::A), (2, RecordType::AAAA)] {
+        let message = query(id, name, rtype)?;
+        bytes.extend(u16::try_from(message.len())?.to_be_bytes());
+        bytes.extend(message);
+    }
+    stream.write_all(&bytes)?;
+    let mut found = BTreeSet::new();
+    for _ in 0..2 {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut message = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut message)?;
+        found.extend(addresses(&Message::from_vec(&message)?));
+    }
+    found.iter().for_each(|address| println!("{address}"));
+    Ok(())
 }
 
 /// As a Rust service does, with /etc/resolv.conf.

@@ -31,7 +31,7 @@ async fn a_granted_request_gives_a_stream_with_half_close() {
     let bound = "10.0.0.9:4000".parse().unwrap();
     let relay = async {
         let (mut stream, peer) = link.listener.accept().await.unwrap();
-        assert_eq!(peer, Peer::Unix);
+        assert_eq!(peer, Peer::Unix(std::process::id()));
         let command = server::read_request(&mut stream).await.unwrap();
         assert_eq!(command, Command::Dns(nameserver));
         server::write_reply(&mut stream, Reply::Succeeded, bound)

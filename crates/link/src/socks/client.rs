@@ -5,12 +5,18 @@
 use std::io;
 use std::net::SocketAddr;
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::{
     Command, NO_AUTHENTICATION, RESERVED, Reply, VERSION, is_closed, put_address, take,
     take_address,
 };
+
+/// From the first byte of a BIND's second reply to its last: the parent has it whole.
+const SECOND_REPLY: Duration = Duration::from_secs(10);
 
 /// Greeting, request and reply; the bound address of a reply that says "succeeded".
 ///
@@ -42,16 +48,39 @@ where
     }
 }
 
-/// One reply, with its bound address. A BIND gets two of them.
+/// A BIND's second reply: the address of the client whose connection the stream carries from here.
+/// One that is written as IPv4 in IPv6 (RFC 4291 §2.5.5.2) is given as IPv4.
+///
+/// Waits for it as long as no client comes, but not for the rest of one that has begun.
 ///
 /// # Errors
 ///
-/// See [`ExchangeError`].
-pub async fn read_reply<S>(stream: &mut S) -> Result<SocketAddr, ExchangeError>
+/// See [`ExchangeError`]. [`ExchangeError::Closed`] is everyday life: the parent ends long waits.
+pub async fn read_second_reply<S>(stream: &mut S) -> Result<SocketAddr, ExchangeError>
 where
     S: AsyncRead + Unpin,
 {
-    let [version, code, _reserved, address_type] = take(stream).await?;
+    let [version] = take(stream).await?;
+    let client = timeout(SECOND_REPLY, read_reply_after(version, stream))
+        .await
+        .map_err(|_| ExchangeError::Stalled)??;
+    Ok(SocketAddr::new(client.ip().to_canonical(), client.port()))
+}
+
+/// One reply, with its bound address.
+pub(super) async fn read_reply<S>(stream: &mut S) -> Result<SocketAddr, ExchangeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let [version] = take(stream).await?;
+    read_reply_after(version, stream).await
+}
+
+async fn read_reply_after<S>(version: u8, stream: &mut S) -> Result<SocketAddr, ExchangeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let [code, _reserved, address_type] = take(stream).await?;
     if version != VERSION {
         return Err(ExchangeError::Malformed {
             what: "version of the reply",
@@ -90,6 +119,9 @@ pub enum ExchangeError {
         /// What stood there.
         byte: u8,
     },
+    /// A second reply that began, and did not go on.
+    #[error("the reply stopped half way")]
+    Stalled,
     /// Reading or writing failed otherwise.
     #[error(transparent)]
     Io(io::Error),

@@ -1,6 +1,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 
@@ -99,7 +100,8 @@ async fn greeting_and_request_leave_in_one_write() {
 async fn each_command_has_its_code_and_reads_back() {
     for (command, code) in [
         (Command::Connect("[2001:db8::1]:443".parse().unwrap()), 0x01),
-        (Command::Bind(8443), 0x02),
+        (Command::Bind("0.0.0.0:8443".parse().unwrap()), 0x02),
+        (Command::Bind("[::1]:8443".parse().unwrap()), 0x02),
         (Command::Dns("10.0.0.2:53".parse().unwrap()), 0xD0),
         (Command::ResolvConf, 0xD1),
     ] {
@@ -246,5 +248,82 @@ async fn a_parent_that_closes_or_babbles_is_told_apart() {
             matches!(result, Err(ExchangeError::Malformed { .. })),
             "{babble:?}: {result:?}"
         );
+    }
+}
+
+/// Both forms of a second reply, with the client that each names.
+const SECOND_REPLIES: [(&[u8], &str); 3] = [
+    (
+        &[
+            5, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 192, 0, 2, 7, 0x9C, 0x40,
+        ],
+        "192.0.2.7:40000",
+    ),
+    (
+        &[
+            5, 0, 0, 4, 0x20, 1, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 187,
+        ],
+        "[2001:db8::1]:443",
+    ),
+    (&[5, 0, 0, 1, 192, 0, 2, 7, 0, 80], "192.0.2.7:80"),
+];
+
+#[tokio::test]
+async fn a_second_reply_is_read_in_any_pieces_and_leaves_the_rest() {
+    for (reply, client) in SECOND_REPLIES {
+        for cut in 0..=reply.len() {
+            let (mut near, mut far) = duplex(64);
+            let (first, second) = reply.split_at(cut);
+            let send = async {
+                near.write_all(first).await.unwrap();
+                tokio::task::yield_now().await;
+                near.write_all(second).await.unwrap();
+                near.write_all(b"the client's").await.unwrap();
+                drop(near);
+            };
+            let receive = async {
+                let from = client::read_second_reply(&mut far).await.unwrap();
+                let mut left = Vec::new();
+                far.read_to_end(&mut left).await.unwrap();
+                (from, left)
+            };
+            let ((), (from, left)) = tokio::join!(send, receive);
+            assert_eq!(from, client.parse().unwrap());
+            assert_eq!(left, b"the client's");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_reply_may_take_a_day_but_not_half_of_it() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let (reply, _) = SECOND_REPLIES[0];
+    for begun in 1..reply.len() {
+        let (mut near, mut far) = duplex(64);
+        let waiting = tokio::spawn(async move { client::read_second_reply(&mut far).await });
+        tokio::time::sleep(DAY).await;
+        assert!(!waiting.is_finished());
+        near.write_all(&reply[..begun]).await.unwrap();
+        let stalled = tokio::time::Instant::now();
+        let error = waiting.await.unwrap();
+        assert!(matches!(error, Err(ExchangeError::Stalled)), "{error:?}");
+        assert_eq!(stalled.elapsed(), Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
+async fn a_second_reply_that_never_comes_or_is_none_is_told_apart() {
+    let (reply, _) = SECOND_REPLIES[0];
+    for cut in 0..reply.len() {
+        let error = client::read_second_reply(&mut &reply[..cut]).await;
+        assert!(matches!(error, Err(ExchangeError::Closed)), "{error:?}");
+    }
+    for (bytes, expected) in [
+        (&[5, 1, 0, 1, 0, 0, 0, 0, 0, 0][..], "general failure"),
+        (b"HTTP/1.1 400", "version of the reply 0x48"),
+        (&[5, 0, 0, 3, 1, b'a', 0, 1], "address type of the reply"),
+    ] {
+        let error = client::read_second_reply(&mut &*bytes).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }

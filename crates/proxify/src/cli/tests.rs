@@ -208,6 +208,94 @@ fn an_error_says_what_is_wrong_where_and_what_to_write() {
     }
 }
 
+/// The routes of a command line, as `SUFFIX=FIRST,SECOND`.
+fn routes(line: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+    let config = parse_with(line, environment).unwrap();
+    let route = |route: &stub::Route| {
+        let list: Vec<_> = route.nameservers.iter().map(ToString::to_string).collect();
+        format!("{}={}", route.suffix, list.join(","))
+    };
+    config.routes.iter().map(route).collect()
+}
+
+#[test]
+fn routes_are_read_from_several_options_and_from_one_variable() {
+    assert!(routes(&["app"], &[]).is_empty());
+    let two = "Corp.Example.=10.1.0.53,10.2.0.53:5353  10.in-addr.arpa=cidr:10.0.0.0/16";
+    let read = [
+        "corp.example=10.1.0.53:53,10.2.0.53:5353",
+        "10.in-addr.arpa=10.0.0.2:53",
+    ];
+    assert_eq!(routes(&["app"], &[("PROXIFY_ROUTE", two)]), read);
+    assert_eq!(routes(&["--route", two, "app"], &[]), read);
+    let (one, other) = two.split_once("  ").unwrap();
+    let line = ["--route", one, "--route", other, "app"];
+    assert_eq!(routes(&line, &[]), read);
+    assert_eq!(
+        routes(&["dns", "--route", one, "--route", other], &[]),
+        read
+    );
+    let line = ["--route", one, "dns", "--route", other];
+    assert_eq!(routes(&line, &[]), read);
+    // The command line wins, as for every option.
+    let environment = [("PROXIFY_ROUTE", two)];
+    let amazon = ["--route=amazonaws.com=amazon", "app"];
+    for line in [amazon, ["dns", "--route=amazonaws.com=amazon"]] {
+        assert_eq!(
+            routes(&line, &environment),
+            ["amazonaws.com=169.254.169.253:53,[fd00:ec2::253]:53"]
+        );
+    }
+    assert_eq!(routes(&["dns"], &environment), read);
+}
+
+#[test]
+fn a_route_that_cannot_be_is_an_error_that_says_why() {
+    let many: Vec<String> = (0..33).map(|n| format!("z{n}=10.0.0.2")).collect();
+    let long_label = format!("{}=10.0.0.2", "a".repeat(64));
+    for (route, hint) in [
+        ("", "is no route: write SUFFIX=NAMESERVERS"),
+        (" ", "is no route: write SUFFIX=NAMESERVERS"),
+        ("corp.example", "`corp.example` is no route"),
+        ("corp.example:10.0.0.2", "is no route"),
+        ("=10.0.0.2", "`` is no suffix"),
+        (
+            "*.corp=10.0.0.2",
+            "'*' is no part of a name; write a name such as corp.example",
+        ),
+        (".corp=10.0.0.2", "`.corp` is no suffix"),
+        (&long_label, "63 characters"),
+        (".=10.0.0.2", "--nameservers"),
+        ("corp.example=", "for corp.example: `` is no nameserver"),
+        (
+            "corp.example=auto",
+            "for corp.example: `auto` is no nameserver",
+        ),
+        ("corp.example=cidr:10.0.1.17/16", "write 10.0.0.0/16"),
+        (
+            "corp.example=10.0.0.1,10.0.0.2,10.0.0.3,10.0.0.4,10.0.0.5,10.0.0.6,10.0.0.7,10.0.0.8,10.0.0.9",
+            "at most 8",
+        ),
+        (
+            "corp.example=10.0.0.2 a=10.0.0.2 CORP.example.=10.0.0.3",
+            "corp.example has two routes",
+        ),
+        (&many.join(" "), "33 routes are too many"),
+    ] {
+        let usage = parse(&["--route", route, "app"]).unwrap_err();
+        assert!(usage.use_stderr());
+        let text = usage.to_string();
+        assert!(
+            text.contains(hint) && text.contains("--route"),
+            "{route}: {text}"
+        );
+    }
+    let text = error(&["app"], &[("PROXIFY_ROUTE", "corp.example")]);
+    assert!(text.contains("(from PROXIFY_ROUTE)"), "{text}");
+    let twice = ["--route=a=10.0.0.2", "--route=a=10.0.0.2", "app"];
+    assert!(error(&twice, &[]).contains("a has two routes"));
+}
+
 #[test]
 fn a_stub_elsewhere_needs_no_resolv_conf() {
     let config = parse(&["--listen", "127.0.0.1:5353", "--resolv-conf", "none", "app"]).unwrap();
@@ -232,6 +320,7 @@ fn help_shows_two_examples_and_every_option() {
         "parent",
         "port",
         "nameservers",
+        "route",
         "listen",
         "resolv-conf",
         "cache-size",
@@ -247,4 +336,50 @@ fn help_shows_two_examples_and_every_option() {
 #[test]
 fn the_definition_is_sound() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn egress_is_auto_and_goes_everywhere_unless_told_otherwise() {
+    let config = parse(&["app"]).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Auto));
+    assert!(config.egress_allow.is_empty());
+
+    let environment = [
+        ("PROXIFY_EGRESS", "off"),
+        ("PROXIFY_EGRESS_ALLOW", "10.0.0.0/8,10.9.0.1:443"),
+    ];
+    let config = parse_with(&["app"], &environment).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Off));
+    let rules: Vec<String> = config
+        .egress_allow
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(rules, ["10.0.0.0/8", "10.9.0.1/32:443"]);
+
+    let line = [
+        "--egress",
+        "detour",
+        "--egress-allow",
+        "10.0.1.0/24",
+        "--egress-allow",
+        "[fd00::]/8:80",
+        "app",
+    ];
+    let config = parse_with(&line, &environment).unwrap();
+    assert_eq!(config.egress, Some(egress::Mode::Detour));
+    let rules: Vec<String> = config
+        .egress_allow
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(rules, ["10.0.1.0/24", "[fd00::]/8:80"]);
+
+    let message = error(&["--egress", "tun", "app"], &[]);
+    assert!(
+        message.contains("auto, detour, redirect or off"),
+        "{message}"
+    );
+    let message = error(&["--egress-allow", "10.0.0.1/8", "app"], &[]);
+    assert!(message.contains("did you mean 10.0.0.0/8"), "{message}");
 }

@@ -37,6 +37,7 @@ impl Machine {
             "app".to_owned(),
         ];
         let mut config = Config::parse(line, |_| None).unwrap();
+        config.egress = None;
         let nameserver = IpAddr::from([127, 0, 0, 1]);
         config.resolv_conf = Some(ResolvConfFile {
             path: self.resolv_conf(),

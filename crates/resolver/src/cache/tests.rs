@@ -9,6 +9,7 @@ use wire::Question;
 use super::*;
 use crate::key::{Key, KeyedHash};
 use crate::packed::{Kind, Rotation};
+use crate::routes::Via;
 
 /// The key of one of many names.
 fn key(number: usize) -> Key {
@@ -35,6 +36,7 @@ fn entry(key: &Key, size: usize, lifetime: u32) -> Entry {
         )
         .unwrap(),
         stored: 0,
+        via: Via::DEFAULT,
         lifetime,
         generation: 0,
         recheck: 0,

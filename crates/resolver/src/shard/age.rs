@@ -7,6 +7,7 @@ use crate::cache::Entry;
 use crate::failure::Shown;
 use crate::packed::{Kind, Ttls};
 use crate::reply::{Asker, Content};
+use crate::routes::Upstreams;
 use crate::{Millis, SECOND};
 
 /// TTL of a stale answer in seconds (RFC 8767 section 4).
@@ -30,8 +31,10 @@ impl Entry {
         self.stored + Millis::from(self.lifetime) * SECOND
     }
 
-    pub(super) fn is_fresh(&self, now: Millis, generation: u32) -> bool {
-        now < self.end() && self.generation == generation && self.answer.kind != Kind::Failure
+    pub(super) fn is_fresh(&self, now: Millis, upstreams: &Upstreams) -> bool {
+        now < self.end()
+            && self.generation == upstreams.get(self.via).generation
+            && self.answer.kind != Kind::Failure
     }
 
     pub(super) fn is_servable(&self, now: Millis) -> bool {
@@ -43,12 +46,13 @@ impl Entry {
     }
 
     /// Whether a refresh has failed not long ago.
-    pub(super) fn is_to_wait(&self, now: Millis, epoch: u32) -> bool {
-        now < self.recheck && self.epoch == epoch
+    pub(super) fn is_to_wait(&self, now: Millis, upstreams: &Upstreams) -> bool {
+        now < self.recheck && self.epoch == upstreams.get(self.via).epoch
     }
 
-    pub(super) fn failure(&self, now: Millis, epoch: u32) -> Option<Shown> {
+    pub(super) fn failure(&self, now: Millis, upstreams: &Upstreams) -> Option<Shown> {
         let is_failure = self.answer.kind == Kind::Failure;
+        let epoch = upstreams.get(self.via).epoch;
         if !is_failure || now >= self.end() || self.epoch != epoch {
             return None;
         }

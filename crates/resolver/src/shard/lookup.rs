@@ -1,18 +1,20 @@
 //! A lookup's way from the first question to its end: attempts, failover, retries, stale answers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use wire::{ede, rcode};
 
 use super::age::failure_lifetime;
-use super::{Action, Ask, LOOKUP, Shard};
+use super::{Action, Ask, LOOKUP, Shard, stale_entry};
 use crate::cache::Entry;
 use crate::failure::{Failed, Failure};
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
 use crate::pending::{Ticket, Waiter};
 use crate::reply::{self, Content};
+use crate::routes::Via;
 use crate::servers::Tried;
 use crate::validate::{Answer, Invalid};
 use crate::{Millis, SECOND};
@@ -52,19 +54,18 @@ impl<C> Shard<C> {
             return;
         }
         let nameserver = ticket.nameserver;
+        let upstream = self.upstreams.get_mut(lookup.via);
         let failure = match result {
             Ok(bytes) => match Answer::validate(&lookup.key, bytes) {
                 Ok(answer) => {
-                    if self.servers.answered(nameserver) {
-                        self.epoch = self.epoch.wrapping_add(1);
-                    }
+                    upstream.answered(nameserver);
                     self.counters.answers += 1;
                     return self.succeed(now, ticket, answer, actions);
                 }
                 Err(Invalid::Rcode {
                     rcode: rcode::FORMERR,
                     ..
-                }) if ticket.edns && ticket.generation == self.generation => {
+                }) if ticket.edns && ticket.generation == upstream.generation => {
                     // It may be OPT that it cannot read (RFC 6891 section 7).
                     let ask = self.ask_at(now, ticket.slot, nameserver, false);
                     actions.extend(ask.map(Action::Ask));
@@ -77,7 +78,7 @@ impl<C> Shard<C> {
         };
         self.counters.failed_attempts += 1;
         if failure.is_silence() {
-            self.servers.stayed_silent(now, nameserver);
+            upstream.stayed_silent(now, nameserver);
         }
         self.next_attempt(now, ticket, failure, actions);
     }
@@ -105,7 +106,8 @@ impl<C> Shard<C> {
         let is_retry = is_due(&mut lookup.retry_at);
         if is_silent && let Some(nameserver) = lookup.asked {
             lookup.failure = Some(Failure::Silent(nameserver));
-            self.servers.stayed_silent(now, nameserver);
+            let upstream = self.upstreams.get_mut(lookup.via);
+            upstream.stayed_silent(now, nameserver);
         }
         if is_due(&mut lookup.stale_at) {
             lookup.stale_sent = true;
@@ -116,15 +118,19 @@ impl<C> Shard<C> {
         }
     }
 
-    /// Failures of before are forgotten, and what waits without an attempt in flight goes out.
-    pub(super) fn came_back(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+    /// What waits for these upstreams without an attempt in flight goes out.
+    pub(super) fn ask_what_waits(
+        &mut self,
+        now: Instant,
+        is_concerned: impl Fn(Via) -> bool,
+        actions: &mut Vec<Action<C>>,
+    ) {
         let now = self.millis(now);
-        self.epoch = self.epoch.wrapping_add(1);
         for slot in self.pending.slots() {
             let Some(lookup) = self.pending.get(slot) else {
                 continue;
             };
-            if lookup.in_flight.is_empty() {
+            if lookup.in_flight.is_empty() && is_concerned(lookup.via) {
                 actions.extend(self.ask(now, slot).map(Action::Ask));
                 self.pending.schedule(slot);
             }
@@ -134,11 +140,12 @@ impl<C> Shard<C> {
     /// Asks the next nameserver for a lookup; `None` if all have been asked. The caller schedules.
     pub(super) fn ask(&mut self, now: Millis, slot: usize) -> Option<Ask> {
         let lookup = self.pending.get(slot)?;
-        if lookup.generation != self.generation {
-            lookup.generation = self.generation;
+        let upstream = self.upstreams.get_mut(lookup.via);
+        if lookup.generation != upstream.generation {
+            lookup.generation = upstream.generation;
             lookup.tried = Tried::default();
         }
-        let nameserver = self.servers.choose(now, &mut lookup.tried)?;
+        let nameserver = upstream.servers.choose(now, &mut lookup.tried)?;
         self.ask_at(now, slot, nameserver, true)
     }
 
@@ -150,6 +157,7 @@ impl<C> Shard<C> {
         edns: bool,
     ) -> Option<Ask> {
         let lookup = self.pending.get(slot)?;
+        let upstream = self.upstreams.get(lookup.via);
         lookup.attempts = lookup.attempts.wrapping_add(1);
         lookup.in_flight.push(lookup.attempts);
         lookup.attempt_at = Some(now + ATTEMPT);
@@ -163,11 +171,12 @@ impl<C> Shard<C> {
                 slot,
                 serial: lookup.serial,
                 attempt: lookup.attempts,
-                generation: self.generation,
+                generation: upstream.generation,
                 nameserver,
                 edns,
             },
             nameserver,
+            route: Arc::clone(&upstream.suffix),
             message: reply::upstream_query(key.name(), key.qtype(), key.has(Key::CD), dnssec_ok),
         })
     }
@@ -186,7 +195,10 @@ impl<C> Shard<C> {
         lookup.failure = Some(failure);
         if failure == Failure::Link {
             // The nameserver is not to blame, and the others are behind the same link.
-            self.servers.forget(ticket.nameserver, &mut lookup.tried);
+            let upstream = self.upstreams.get(lookup.via);
+            upstream
+                .servers
+                .forget(ticket.nameserver, &mut lookup.tried);
             let lost = lookup.lost;
             lookup.lost = lost.saturating_add(1);
             if let Some(doublings) = lost.checked_sub(1) {
@@ -248,9 +260,10 @@ impl<C> Shard<C> {
                 answer: packed,
                 stored: now,
                 lifetime: answer.lifetime,
+                via: lookup.via,
                 generation: ticket.generation,
                 recheck: 0,
-                epoch: self.epoch,
+                epoch: self.upstreams.get(lookup.via).epoch,
                 turn: 1,
             },
         );
@@ -268,8 +281,9 @@ impl<C> Shard<C> {
             let content = Content::Failure(&shown);
             actions.push(reply_to(waiter, content, &mut self.scratch));
         }
-        let epoch = self.epoch;
-        if let Some(entry) = self.stale_entry(now, &lookup.key) {
+        let upstream = self.upstreams.get(lookup.via);
+        let epoch = upstream.epoch;
+        if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &lookup.key) {
             entry.recheck = now + RECHECK;
             entry.epoch = epoch;
             return;
@@ -287,7 +301,8 @@ impl<C> Shard<C> {
                 answer,
                 stored: now,
                 lifetime,
-                generation: self.generation,
+                via: lookup.via,
+                generation: upstream.generation,
                 recheck: 0,
                 epoch,
                 turn: 0,
@@ -301,20 +316,14 @@ impl<C> Shard<C> {
         let Some(key) = self.pending.get(slot).map(|lookup| lookup.key) else {
             return;
         };
-        if self.stale_entry(now, &key).is_none() {
+        let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) else {
             return;
-        }
+        };
         let waiters = self.pending.take_waiters(slot);
         self.counters.stale += waiters.len() as u64;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        if let Some(entry) = self.stale_entry(now, &key) {
-            actions.extend(
-                waiters
-                    .into_iter()
-                    .map(|waiter| reply_to(waiter, entry.stale(), &mut scratch)),
-            );
+        for waiter in waiters {
+            actions.push(reply_to(waiter, entry.stale(), &mut self.scratch));
         }
-        self.scratch = scratch;
     }
 }
 

@@ -11,4 +11,5 @@ mod overload;
 mod policy;
 mod random;
 mod replies;
+mod routes;
 mod stale;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::relay::Manner;
 use super::{CLIENT_TIMEOUT, Lab, ask_udp, assert_right};
+use crate::Reach;
 
 /// The promise: each client gets a right answer to its first packet.
 #[tokio::test]
@@ -36,13 +37,16 @@ async fn names_resolve_once_a_late_relay_is_there() {
     let mut lab = Lab::start(Manner::IsAway);
     let waits = tokio::spawn(ask_udp(lab.stub, 1, "ssm.us-east-1.amazonaws.com."));
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!*lab.ready.borrow());
+    assert_eq!(*lab.reach.borrow(), Reach::Nobody);
     lab.relay.set(Manner::Answers);
     assert_right(&waits.await.unwrap());
-    timeout(CLIENT_TIMEOUT, lab.ready.wait_for(|ready| *ready))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(
+        CLIENT_TIMEOUT,
+        lab.reach.wait_for(|reach| *reach == Reach::Discovered),
+    )
+    .await
+    .unwrap()
+    .unwrap();
 }
 
 #[tokio::test]
@@ -107,7 +111,7 @@ async fn a_link_that_takes_connections_and_never_replies_fails_lookups_in_time()
     let lab = Lab::start(Manner::NeverReplies);
     let reply = lab.ask(1, "logs.us-east-1.amazonaws.com.").await;
     assert_eq!(reply.response_code, ResponseCode::ServFail);
-    assert!(!*lab.ready.borrow());
+    assert_eq!(*lab.reach.borrow(), Reach::Nobody);
     // Names resolve as soon as it does.
     lab.relay.set(Manner::Answers);
     assert_right(&lab.ask(2, "ssm.us-east-1.amazonaws.com.").await);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use self::stand_in::{Manner, Nameserver, OldParent};
 use super::{CLIENT_TIMEOUT, NAMESERVER, ask_udp, assert_right};
-use crate::{Config, Stub};
+use crate::{Config, Reach, Routes, Stub};
 
 mod stand_in;
 
@@ -35,14 +35,15 @@ impl Lab {
         let config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
+            routes: Routes::default(),
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];
         let dialled = Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
         let list = nameservers.iter().map(|at| at.parse().unwrap());
         let (nameservers, following) = watch::channel(list.collect());
-        let (ready, _) = watch::channel(false);
-        tokio::spawn(stub.run(dialled, following, ready, std::future::pending()));
+        let (reach, _) = watch::channel(Reach::Nobody);
+        tokio::spawn(stub.run(dialled, following, reach, std::future::pending()));
         Self {
             parent,
             stub: address,

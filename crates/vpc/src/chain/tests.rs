@@ -68,9 +68,17 @@ impl Lab {
     /// The next values, and how long they took.
     async fn next(&mut self) -> (Source, Vec<String>, Duration) {
         let start = Instant::now();
-        let changed = timeout(Duration::from_secs(600), self.found.changed());
-        changed.await.expect("something is found").unwrap();
-        let found = self.found.borrow_and_update().clone().unwrap();
+        let changed = async {
+            loop {
+                self.found.changed().await.unwrap();
+                let found = self.found.borrow_and_update().clone();
+                if let Some(found) = found {
+                    return found;
+                }
+            }
+        };
+        let found = timeout(Duration::from_secs(600), changed).await;
+        let found = found.expect("something is found");
         let nameservers = found.nameservers.iter().map(ToString::to_string).collect();
         (found.source, nameservers, start.elapsed())
     }
@@ -99,6 +107,7 @@ impl Drop for Lab {
 fn all() -> Behaviour {
     Behaviour {
         resolv_conf: Part::Says("nameserver 10.1.0.2\n".to_owned()),
+        getter: Part::Says("nameserver 10.2.0.2\nsearch old.example\n".to_owned()),
         imds: Part::Says("10.3.0.0/16".to_owned()),
         nameservers: vec![amazon_dns::LINK_LOCAL, amazon_dns::IPV6],
         ..Behaviour::default()
@@ -124,6 +133,23 @@ async fn given_nameservers_are_there_at_once_and_nobody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_no_source_has_any_is_told_once() {
+    let nothing = Behaviour {
+        resolv_conf: Part::Says("search example\n".to_owned()),
+        hangs: true,
+        ..Behaviour::default()
+    };
+    let mut lab = Lab::new("auto", "", nothing);
+    let told = timeout(PASS + AT_ONCE, lab.found.changed()).await;
+    told.expect("it is told in time").unwrap();
+    assert_eq!(*lab.found.borrow_and_update(), None);
+    lab.assert_nothing_new(Duration::from_secs(600)).await;
+    // While the relay is away nobody can have been asked.
+    let mut lab = Lab::without_parent("auto", "", "", Behaviour::default());
+    lab.assert_nothing_new(Duration::from_secs(600)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_source_is_taken_when_all_before_it_fail() {
     let mut parent = all();
     let mut lab = Lab::with_override("nameserver 10.0.0.9\n", parent.clone());
@@ -132,6 +158,12 @@ async fn each_source_is_taken_when_all_before_it_fail() {
 
     let mut lab = Lab::new("auto", IMAGE, parent.clone());
     lab.assert_next(Source::Parent, "10.1.0.2:53", AT_ONCE)
+        .await;
+
+    let mut old = parent.clone();
+    old.is_old = true;
+    let mut lab = Lab::new("auto", IMAGE, old);
+    lab.assert_next(Source::Getter, "10.2.0.2:53", AT_ONCE)
         .await;
 
     parent.resolv_conf = Part::Broken;
@@ -176,6 +208,48 @@ async fn a_source_that_is_named_alone_is_asked_alone() {
     };
     let mut lab = Lab::new("parent", IMAGE, only_parent);
     lab.assert_nothing_new(Duration::from_secs(600)).await;
+
+    let old = Behaviour {
+        is_old: true,
+        ..all()
+    };
+    let mut lab = Lab::new("parent", IMAGE, old);
+    lab.assert_next(Source::Getter, "10.2.0.2:53", AT_ONCE)
+        .await;
+    assert_eq!(lab.found.borrow().as_ref().unwrap().search, ["old.example"]);
+}
+
+/// Where a relay of ours has no nameserver to tell, or hangs, the getter is not asked.
+#[tokio::test(start_paused = true)]
+async fn the_getter_is_an_old_parents() {
+    for (resolv_conf, hangs) in [
+        (Part::Says("nameserver 127.0.0.53\n".to_owned()), false),
+        (Part::Broken, false),
+        (Part::Broken, true),
+    ] {
+        let parent = Behaviour {
+            resolv_conf,
+            hangs,
+            ..all()
+        };
+        let mut lab = Lab::new("auto", IMAGE, parent.clone());
+        lab.assert_next(Source::Imds, "10.3.0.2:53", STEP + AT_ONCE)
+            .await;
+        lab.assert_nothing_new(Duration::from_secs(600)).await;
+    }
+}
+
+/// Its connection is granted, and nothing comes.
+#[tokio::test(start_paused = true)]
+async fn a_getter_that_hangs_costs_one_second() {
+    let parent = Behaviour {
+        is_old: true,
+        getter: Part::Hangs,
+        ..all()
+    };
+    let mut lab = Lab::new("auto", IMAGE, parent);
+    lab.assert_next(Source::Imds, "10.3.0.2:53", STEP + AT_ONCE)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,6 +351,7 @@ async fn an_override_that_is_no_file_of_text_is_passed_over() {
 async fn an_old_parent_is_asked_by_connect_and_for_better_sources_each_minute() {
     let mut parent = Behaviour {
         is_old: true,
+        getter: Part::Broken,
         imds: Part::Broken,
         ..all()
     };
@@ -286,13 +361,24 @@ async fn an_old_parent_is_asked_by_connect_and_for_better_sources_each_minute() 
     // Past the first attempts at RESOLV_CONF, which come sooner.
     lab.assert_nothing_new(Duration::from_secs(310)).await;
     parent.imds = Part::Says("10.3.0.0/16".to_owned());
-    lab.behaviour.send_replace(parent);
+    lab.behaviour.send_replace(parent.clone());
     let (source, _, took) = lab.next().await;
     assert_eq!(source, Source::Imds);
     assert!(
         took > RETRY && took <= RETRY_WITHOUT_RELAY + AT_ONCE,
         "{took:?}"
     );
+    parent.getter = Part::Says("nameserver 10.2.0.2\n".to_owned());
+    lab.behaviour.send_replace(parent.clone());
+    let later = RETRY_WITHOUT_RELAY + AT_ONCE;
+    lab.assert_next(Source::Getter, "10.2.0.2:53", later).await;
+    // It reads the parent's file each time that it is asked.
+    parent.getter = Part::Says("nameserver 10.2.0.3\n".to_owned());
+    lab.behaviour.send_replace(parent.clone());
+    lab.assert_next(Source::Getter, "10.2.0.3:53", later).await;
+    parent.getter = Part::Broken;
+    lab.behaviour.send_replace(parent);
+    lab.assert_nothing_new(Duration::from_secs(600)).await;
     // Our relay takes the old one's place.
     lab.behaviour.send_replace(all());
     lab.assert_next(Source::Parent, "10.1.0.2:53", RETRY_WITHOUT_RELAY + AT_ONCE)

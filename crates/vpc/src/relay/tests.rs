@@ -276,7 +276,7 @@ async fn an_oversized_frame_ends_the_connection_and_changes_nothing() -> io::Res
     let listener = lab.listen();
     let mut relay = grant(&listener).await;
     let mut text = "nameserver 10.0.0.2\n".to_owned();
-    text.push_str(&"#".repeat(MAX_FRAME + 1 - text.len()));
+    text.push_str(&"#".repeat(MAX_TEXT + 1 - text.len()));
     say(&mut relay, &text).await;
     let mut relay = grant(&listener).await;
     assert!(!lab.found.has_changed().unwrap());

@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use crate::records::{a, name, response, soa};
-use crate::{Action, Ask, Config, Failed, MAX_REPLY, Shard, Step, Transport};
+use crate::{Action, Ask, Config, Failed, MAX_REPLY, Route, Routes, Shard, Step, Transport};
 
 /// Nameservers in the order of preference.
 pub(super) const FIRST: SocketAddr = SocketAddr::new(ip(2), 53);
@@ -53,10 +53,23 @@ impl Lab {
     }
 
     pub(super) fn with_cache(nameservers: &[SocketAddr], cache_size: usize) -> Self {
+        Self::with(nameservers, Routes::default(), cache_size)
+    }
+
+    /// One with routes beside its nameservers.
+    pub(super) fn with_routes(
+        nameservers: &[SocketAddr],
+        routes: &[(&str, &[SocketAddr])],
+    ) -> Self {
+        Self::with(nameservers, self::routes(routes), 1 << 20)
+    }
+
+    pub(super) fn with(nameservers: &[SocketAddr], routes: Routes, cache_size: usize) -> Self {
         let now = Instant::now();
         let config = Config {
             cache_size,
             seed: [1, 2],
+            routes,
         };
         let mut lab = Self {
             shard: Shard::new(config, now),
@@ -226,6 +239,14 @@ impl Lab {
         self.asks.clear();
         is_miss
     }
+}
+
+pub(super) fn routes(routes: &[(&str, &[SocketAddr])]) -> Routes {
+    let route = |&(suffix, nameservers): &(&str, &[SocketAddr])| Route {
+        suffix: suffix.parse().unwrap(),
+        nameservers: nameservers.to_vec(),
+    };
+    Routes::new(routes.iter().map(route).collect()).unwrap()
 }
 
 /// A query of a client.

@@ -5,7 +5,7 @@ use hickory_proto::rr::RecordType;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::lab::{FIRST, Lab, Query, SECOND, THIRD, error, ms, query, secs, servfail_with};
+use super::lab::{FIRST, Lab, Query, SECOND, THIRD, error, ms, query, routes, secs, servfail_with};
 use crate::records::{a, soa};
 use crate::{Ask, Failed};
 
@@ -111,16 +111,30 @@ fn step(lab: &mut Lab, random: &mut StdRng, answered: &mut Vec<Ask>) {
     }
 }
 
+/// Each name keeps to the nameservers of its route.
+fn assert_routed(ask: &Ask) {
+    let asked = Message::from_vec(&ask.message).unwrap();
+    let name = asked.queries[0].name().to_string().to_lowercase();
+    let nameservers = match &*name {
+        "sub.5.test." => &[FIRST][..],
+        "5.test." => &[THIRD, SECOND],
+        _ => &[FIRST, SECOND, THIRD],
+    };
+    assert!(nameservers.contains(&ask.nameserver), "{name}");
+}
+
 #[test]
 fn every_query_has_one_reply_in_time() {
     for seed in 0..100 {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut lab = Lab::with_cache(&[FIRST, SECOND], CACHE);
+        let routes = routes(&[("5.test", &[THIRD, SECOND]), ("sub.5.test", &[FIRST])]);
+        let mut lab = Lab::with(&[FIRST, SECOND], routes, CACHE);
         let mut answered = Vec::new();
         // One reply a query, its id, question and time are checked by the lab.
         for _ in 0..500 {
             step(&mut lab, &mut random, &mut answered);
             assert_eq!(lab.forgotten(), 0, "seed {seed}");
+            lab.asks.last().iter().for_each(|ask| assert_routed(ask));
             assert!(lab.shard.counters().cache_bytes <= CACHE as u64);
         }
         lab.pass(secs(4));

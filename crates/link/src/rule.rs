@@ -1,4 +1,5 @@
-//! `CIDR[:PORT]`, as `--allow` and `--deny` take it.
+//! `CIDR[:PORT]`: how destinations are named at both ends, by the relay's `--allow` and `--deny`
+//! and by what the enclave permits itself.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use ipnet::IpNet;
 /// `2001:db8::1`, and with a port `[2001:db8::]/32:443`, `[2001:db8::1]:443`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    pub(super) net: IpNet,
+    net: IpNet,
     port: Option<u16>,
 }
 
@@ -47,8 +48,13 @@ pub enum ParseRuleError {
 
 impl Rule {
     /// Whether `address` is in the network and its port is the rule's.
-    pub(super) fn names(&self, address: SocketAddr) -> bool {
+    pub fn matches(&self, address: SocketAddr) -> bool {
         self.net.contains(&address.ip()) && self.port.is_none_or(|port| port == address.port())
+    }
+
+    /// The network.
+    pub fn net(&self) -> IpNet {
+        self.net
     }
 }
 
@@ -120,3 +126,6 @@ impl fmt::Display for Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

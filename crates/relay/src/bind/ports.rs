@@ -1,0 +1,437 @@
+//! The parent's ports that enclaves listen on, each with the BINDs that wait for its connections.
+//!
+//! A port belongs to one enclave at a time: whoever asked first has it until nobody has waited for
+//! [`Limits::port_grace`]. That grace bridges the time between a BIND that was taken and the next; the
+//! kernel keeps the connections that come in meanwhile. A port whose enclave has gone altogether (it
+//! has no connection to the relay, and nobody has waited for [`GONE`]) passes on to the next that asks,
+//! and what waits in the kernel is reset: it was meant for the first.
+//!
+//! One task a port accepts, and only while a BIND waits. It serves the newest first: that enclave was
+//! heard of last, and is the likeliest to be alive. One lock guards all ports, held for a look-up or a
+//! bind(2), never across an await. A connection is never dropped between two hands: what a BIND cannot
+//! use it gives back, and the next one gets it.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::{Peer, Reply};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::BindTo;
+use super::listener::{ListenError, listen};
+use crate::admission::Seat;
+use crate::config::Limits;
+use crate::server::drained;
+
+/// BINDs that wait on one port: the old `proxify` keeps as many as its program's backlog, at most 128,
+/// and dials again without a pause when one is refused.
+const WAITING: usize = 128;
+
+/// Ports of one enclave: a server has a handful, and each may fill [`WAITING`] descriptors.
+const PORTS: usize = 64;
+
+/// How long an enclave without a connection keeps a port on which nobody waits: longer than it takes
+/// to dial again after its last BIND was taken.
+const GONE: Duration = Duration::from_millis(500);
+
+/// The wait after the system refused to accept, for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// All ports that enclaves listen on.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    bind_to: BindTo,
+    grace: Duration,
+    drain: watch::Receiver<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ports: HashMap<SocketAddr, Port>,
+    /// Names a waiter for good.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Port {
+    owner: Peer,
+    bound: SocketAddr,
+    /// The newest last.
+    waiting: Vec<Waiter>,
+    /// Connections for which nobody waits: one just accepted, and what was given back.
+    unserved: VecDeque<Client>,
+    /// Since when nobody waits.
+    idle: Option<Instant>,
+    /// It takes no more waiters: its task is closing the listener.
+    closing: bool,
+    /// Wakes its task.
+    changed: Arc<Notify>,
+    /// Ends when the listener is closed.
+    closed: watch::Receiver<()>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    client: oneshot::Sender<Client>,
+}
+
+/// A connection that came in.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+}
+
+/// A BIND's place in the queue of a port. Dropped, it is free, and a connection that was on its way
+/// here goes to another.
+#[derive(Debug)]
+pub(crate) struct Place {
+    ports: Arc<Ports>,
+    port: SocketAddr,
+    bound: SocketAddr,
+    number: u64,
+    client: oneshot::Receiver<Client>,
+}
+
+impl Ports {
+    pub(crate) fn new(bind_to: BindTo, limits: &Limits, drain: watch::Receiver<bool>) -> Self {
+        Self {
+            bind_to,
+            grace: limits.port_grace,
+            drain,
+            state: Mutex::default(),
+        }
+    }
+
+    /// A place in the queue for connections to `asked`, which is listened on from here at the latest.
+    ///
+    /// # Errors
+    ///
+    /// See [`QueueError`]; [`QueueError::reply`] is what the enclave is told.
+    pub(crate) async fn queue(
+        self: &Arc<Self>,
+        asked: SocketAddr,
+        seat: &Seat,
+    ) -> Result<Place, QueueError> {
+        let address = self.address(asked)?;
+        loop {
+            match self.join(address, seat)? {
+                Joined::Place(place) => return Ok(place),
+                // An error is the end that is waited for: its sender has gone.
+                Joined::Closing(mut closed) => {
+                    let _ = closed.changed().await;
+                }
+            }
+        }
+    }
+
+    /// Where to listen, in the one form that an address has here: all addresses are `[::]`.
+    fn address(&self, asked: SocketAddr) -> Result<SocketAddr, QueueError> {
+        let ip = match (self.bind_to, asked.ip().to_canonical()) {
+            (BindTo::None, _) => return Err(QueueError::Off),
+            (BindTo::Only(only), ip) if ip.is_unspecified() => only,
+            (BindTo::Only(only), ip) if ip != only => return Err(QueueError::Only { only }),
+            (_, ip) => ip,
+        };
+        let ip = match ip.is_unspecified() {
+            true => Ipv6Addr::UNSPECIFIED.into(),
+            false => ip,
+        };
+        Ok(SocketAddr::new(ip, asked.port()))
+    }
+
+    fn join(self: &Arc<Self>, address: SocketAddr, seat: &Seat) -> Result<Joined, QueueError> {
+        let peer = seat.peer();
+        let mut state = self.state();
+        let same = |(bound, _): &(&SocketAddr, &mut Port)| overlap(**bound, address);
+        for (_, port) in state.ports.iter_mut().filter(same) {
+            if port.closing {
+                return Ok(Joined::Closing(port.closed.clone()));
+            }
+            if port.owner == peer {
+                continue;
+            }
+            let gone = port.idle.is_some_and(|since| since.elapsed() >= GONE);
+            if !gone || seat.is_connected(port.owner) {
+                let owner = port.owner;
+                return Err(QueueError::Taken { address, owner });
+            }
+            port.closing = true;
+            port.changed.notify_one();
+            return Ok(Joined::Closing(port.closed.clone()));
+        }
+        state.next += 1;
+        let number = state.next;
+        if let Some(port) = state.ports.get_mut(&address) {
+            return self.add(number, address, port).map(Joined::Place);
+        }
+        let owned = state.ports.values().filter(|port| port.owner == peer);
+        if owned.count() >= PORTS {
+            return Err(QueueError::Ports);
+        }
+        let (key, mut port) = self.open(address, peer)?;
+        let place = self.add(number, key, &mut port)?;
+        state.ports.insert(key, port);
+        Ok(Joined::Place(place))
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        number: u64,
+        key: SocketAddr,
+        port: &mut Port,
+    ) -> Result<Place, QueueError> {
+        if port.waiting.len() >= WAITING {
+            return Err(QueueError::Waiting);
+        }
+        let (sender, client) = oneshot::channel();
+        port.waiting.push(Waiter {
+            number,
+            client: sender,
+        });
+        port.changed.notify_one();
+        Ok(Place {
+            ports: Arc::clone(self),
+            port: key,
+            bound: port.bound,
+            number,
+            client,
+        })
+    }
+
+    /// Listens at `address`. The key has the port that is bound, where any was asked for.
+    fn open(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        owner: Peer,
+    ) -> Result<(SocketAddr, Port), QueueError> {
+        let listener = listen(address)?;
+        let bound = listener
+            .local_addr()
+            .map_err(|source| ListenError::System { address, source })?;
+        info!(peer = %owner, "listening on {bound}");
+        let key = SocketAddr::new(address.ip(), bound.port());
+        let changed = Arc::new(Notify::new());
+        let (open, closed) = watch::channel(());
+        let accepting = Arc::clone(self).accept(key, listener, Arc::clone(&changed), open);
+        let port = Port {
+            owner,
+            bound,
+            waiting: Vec::new(),
+            unserved: VecDeque::new(),
+            idle: None,
+            closing: false,
+            changed,
+            closed,
+        };
+        tokio::spawn(accepting);
+        Ok((key, port))
+    }
+
+    /// A port's task, until nobody has waited for the grace, or the relay stops.
+    async fn accept(
+        self: Arc<Self>,
+        key: SocketAddr,
+        listener: TcpListener,
+        changed: Arc<Notify>,
+        open: watch::Sender<()>,
+    ) {
+        let mut drain = self.drain.clone();
+        loop {
+            let turn = self.turn(key);
+            tokio::select! {
+                () = changed.notified() => {}
+                () = drained(&mut drain) => break,
+                accepted = listener.accept(), if turn == Turn::Waited => match accepted {
+                    Ok((stream, address)) => self.put(key, Client::new(stream, address)),
+                    Err(error) => {
+                        warn!("cannot accept on {key}: {error}");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                () = idle(turn, self.grace) => if self.close(key) {
+                    break;
+                }
+            }
+            if turn == Turn::Closing {
+                break;
+            }
+        }
+        // In this order: who waits for the end may listen then.
+        drop(listener);
+        if let Entry::Occupied(port) = self.state().ports.entry(key) {
+            let port = port.remove();
+            info!(peer = %port.owner, "not listening on {} any more", port.bound);
+            port.unserved.into_iter().for_each(Client::reset);
+        }
+        drop(open);
+    }
+
+    /// Hands out what there is, and says what to do next.
+    fn turn(&self, key: SocketAddr) -> Turn {
+        let mut state = self.state();
+        let Some(port) = state.ports.get_mut(&key) else {
+            return Turn::Closing;
+        };
+        while let Some(client) = port.unserved.pop_front() {
+            let handed = match port.waiting.pop() {
+                Some(waiter) => waiter.client.send(client),
+                None => {
+                    port.unserved.push_front(client);
+                    break;
+                }
+            };
+            if let Err(client) = handed {
+                port.unserved.push_front(client);
+            }
+        }
+        if port.closing {
+            return Turn::Closing;
+        }
+        if port.waiting.is_empty() {
+            return Turn::Idle(*port.idle.get_or_insert_with(Instant::now));
+        }
+        port.idle = None;
+        Turn::Waited
+    }
+
+    /// Takes no more waiters, unless one has come.
+    fn close(&self, key: SocketAddr) -> bool {
+        let mut state = self.state();
+        let Some(port) = state.ports.get_mut(&key) else {
+            return true;
+        };
+        port.closing |= port.waiting.is_empty();
+        port.closing
+    }
+
+    /// A connection that needs a waiter.
+    fn put(&self, key: SocketAddr, client: Client) {
+        match self.state().ports.get_mut(&key) {
+            Some(port) => {
+                port.unserved.push_back(client);
+                port.changed.notify_one();
+            }
+            None => client.reset(),
+        }
+    }
+
+    fn leave(&self, key: SocketAddr, number: u64) {
+        if let Some(port) = self.state().ports.get_mut(&key) {
+            port.waiting.retain(|waiter| waiter.number != number);
+            port.changed.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Changed in steps that cannot panic between them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+enum Joined {
+    Place(Place),
+    /// Somebody's listener is being closed; to be asked again then.
+    Closing(watch::Receiver<()>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Waited,
+    Idle(Instant),
+    Closing,
+}
+
+/// Resolves when nobody has waited for `grace`.
+async fn idle(turn: Turn, grace: Duration) {
+    match turn {
+        Turn::Idle(since) => sleep_until(since + grace).await,
+        Turn::Closing => {}
+        Turn::Waited => std::future::pending().await,
+    }
+}
+
+/// Whether the kernel would not let both be listened on.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let ips = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && ips
+}
+
+impl Client {
+    fn new(stream: TcpStream, address: SocketAddr) -> Self {
+        // The client's end decides what belongs together; an error means that it has gone already.
+        let _ = stream.set_nodelay(true);
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self { stream, address }
+    }
+
+    /// Ends a connection that nobody serves, as the kernel ends those that it has not handed out.
+    fn reset(self) {
+        debug!(client = %self.address, "reset: its enclave has gone");
+        let _ = self.stream.set_zero_linger();
+    }
+}
+
+impl Place {
+    /// Where the port's listener is.
+    pub(crate) fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// The connection that comes in for this place; `None` when none will.
+    pub(crate) async fn client(&mut self) -> Option<Client> {
+        (&mut self.client).await.ok()
+    }
+
+    /// Lets another waiter have it.
+    pub(crate) fn give_back(self, client: Client) {
+        self.ports.put(self.port, client);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.client.close();
+        if let Ok(client) = self.client.try_recv() {
+            self.ports.put(self.port, client);
+        }
+        self.ports.leave(self.port, self.number);
+    }
+}
+
+/// Why a BIND has no place.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueueError {
+    #[error("{address} is taken by {owner}, and belongs to one enclave at a time")]
+    Taken { address: SocketAddr, owner: Peer },
+    #[error("`--bind none` closes all ports")]
+    Off,
+    #[error("`--bind {only}` permits that address only")]
+    Only { only: IpAddr },
+    #[error("it listens on {PORTS} ports already")]
+    Ports,
+    #[error("{WAITING} wait on the port already")]
+    Waiting,
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl QueueError {
+    /// What the enclave is told.
+    pub(crate) fn reply(&self) -> Reply {
+        match self {
+            Self::Taken { .. } | Self::Off | Self::Only { .. } => Reply::NotAllowed,
+            Self::Ports | Self::Waiting => Reply::GeneralFailure,
+            Self::Listen(error) => error.reply(),
+        }
+    }
+}
