@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use crate::failure::Failure;
 use crate::floor::{self, Reply};
@@ -13,6 +13,7 @@ use crate::outcome::count;
 use crate::process::cpu;
 use crate::questions::Questions;
 use crate::report::{self, Machine};
+use crate::rows::Part;
 use crate::udp::{Plan, Until};
 use crate::{namespaces, rows, tcp, udp};
 
@@ -61,6 +62,9 @@ struct Table {
     /// Names where many are needed.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(20_000..))]
     names: u64,
+    /// Parts of the table to measure; all if none is given.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Part>,
 }
 
 #[derive(Debug, Args)]
@@ -117,7 +121,11 @@ fn measure(table: Table) -> Result<(), Failure> {
         many: usize::try_from(table.names).unwrap_or(usize::MAX),
     })?;
     let server_core = lab.cores.server_number;
-    let rows = rows::all(&mut lab, |row| println!("{}", report::line(row)))?;
+    let parts = match table.only.as_slice() {
+        [] => Part::value_variants(),
+        only => only,
+    };
+    let rows = rows::measure(&mut lab, parts, |row| println!("{}", report::line(row)))?;
     drop(lab);
     report::write(&table.out, &Machine::here(load, server_core), &rows)?;
     println!("written to {}", table.out.display());

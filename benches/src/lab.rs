@@ -74,6 +74,8 @@ pub(crate) struct Start<'a> {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) replies: &'a [Reply],
     pub(crate) cache_size: Option<&'a str>,
+    /// Whether proxify carries TCP. Its packet rules stay behind in the namespace.
+    pub(crate) egress: bool,
 }
 
 impl Lab {
@@ -81,7 +83,8 @@ impl Lab {
         let cores = Cores::split()?;
         let dir = tempfile::Builder::new()
             .prefix("benches-")
-            .tempdir()
+            // In this mount namespace alone, and gone with it.
+            .tempdir_in("/run")
             .map_err(|source| Failure::io("a temporary directory", source))?;
         let upstream = Upstream::start(UPSTREAM)?;
         let prefix = dir.path().join("relay");
@@ -149,6 +152,7 @@ impl Lab {
             paths: &self.paths,
             replies: start.replies,
             cache_size: start.cache_size,
+            egress: start.egress,
         };
         let mut command = program.command(&setting)?;
         let log = dir.join("log");

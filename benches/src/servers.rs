@@ -48,6 +48,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) replies: &'a [Reply],
     /// Proxify's `--cache-size`; its default if there is none.
     pub(crate) cache_size: Option<&'a str>,
+    /// Whether proxify is to carry TCP, by packet rules of this namespace.
+    pub(crate) egress: bool,
 }
 
 /// What was built.
@@ -111,6 +113,7 @@ impl Program {
                 command.args(["--parent", &setting.paths.parent]);
                 command.args(["--nameservers", &upstream.to_string()]);
                 command.args(["--listen", &address.to_string()]);
+                command.args(["--egress", if setting.egress { "auto" } else { "off" }]);
                 if let Some(size) = setting.cache_size {
                     command.args(["--cache-size", size]);
                 }

@@ -33,8 +33,16 @@ fn plan(questions: &Questions, window: usize, time: Duration) -> Plan<'_> {
     }
 }
 
-/// Goals are the project's: see the README of the benches.
-pub(super) fn cached(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failure> {
+/// The same 1000 names, many at once and one at a time.
+pub(super) fn rows(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failure> {
+    let batches = lab.start(Program::DnsdistInBatches, Start::default())?.0;
+    let servers: Vec<&Server> = servers.iter().copied().chain([&batches]).collect();
+    let mut rows = cached(lab, &servers)?;
+    rows.extend(alone(lab, &servers)?);
+    Ok(rows)
+}
+
+fn cached(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failure> {
     let questions = hosts()?;
     warm(servers, &questions);
     let plan = plan(&questions, WINDOW, lab.settings.time);
@@ -54,8 +62,29 @@ pub(super) fn cached(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Fai
     Ok(vec![cpu, rate])
 }
 
-/// One query at a time.
-pub(super) fn alone(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failure> {
+/// What the packet rules of `--egress` cost everything on loopback: the same again, with them.
+pub(super) fn with_egress(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
+    let egress = Start {
+        egress: true,
+        ..Start::default()
+    };
+    let servers = [
+        lab.start(Program::Floor, Start::default())?.0,
+        lab.start(Program::Proxify, egress)?.0,
+    ];
+    let servers: Vec<&Server> = servers.iter().collect();
+    let questions = hosts()?;
+    warm(&servers, &questions);
+    let plan = plan(&questions, WINDOW, lab.settings.time);
+    let figures = lab.rounds(&servers, |_, server| Ok([server.load(&plan)?.1]));
+    let mut row = Row::new("CPU per cached answer, with --egress", "µs");
+    for (name, [cpu]) in figures {
+        row.add(name, cpu);
+    }
+    Ok(vec![row])
+}
+
+fn alone(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failure> {
     let questions = hosts()?;
     let plan = plan(&questions, 1, lab.settings.time / 2);
     let figures = lab.rounds(servers, |_, server| {
