@@ -5,16 +5,20 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("egress", &["link"]),
+    ("publish", &["link"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
     ("relay", &["link", "resolv", "wire"]),
-    ("proxify", &["egress", "link", "resolv", "stub", "vpc"]),
+    (
+        "proxify",
+        &["egress", "link", "publish", "resolv", "stub", "vpc"],
+    ),
     ("sandbox", &["proxify", "relay"]),
 ];
 

@@ -86,7 +86,7 @@ const FAILURES: &str = "
     for options in '' -n; do
         $CONNECT $options 10.0.1.17 81
         $CONNECT $options fd00:ec2::253 81
-        $CONNECT $options 10.0.3.99 80
+        $CONNECT $options 10.0.4.99 80
         $CONNECT $options 10.0.0.10 80
         $CONNECT $options fd00:ec2::10 80
     done
@@ -128,7 +128,7 @@ fn assert_each_is_logged_once(ran: &Ran) {
     for (to, why) in [
         ("10.0.1.17:81", "connection refused"),
         ("[fd00:ec2::253]:81", "connection refused"),
-        ("10.0.3.99:80", "host unreachable"),
+        ("10.0.4.99:80", "host unreachable"),
         ("10.0.0.10:80", "not allowed by the relay's policy"),
         ("[fd00:ec2::10]:80", "not allowed by the relay's policy"),
     ] {

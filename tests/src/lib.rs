@@ -37,6 +37,14 @@ macro_rules! compile {
     };
 }
 
+/// Makes a client, and gives the variables by which its commands name things.
+#[macro_export]
+macro_rules! build {
+    ($name:expr, $command:expr) => {
+        $crate::build($name, $command, env!("CARGO_TARGET_TMPDIR"))
+    };
+}
+
 /// Writes a file for a script and gives its path.
 #[macro_export]
 macro_rules! file {
@@ -180,6 +188,35 @@ pub fn file(directory: &str, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = Path::new(directory).join(name);
     fs::write(&path, text).expect("the directory is cargo's own for tests");
     path
+}
+
+/// Runs a shell command that makes `$OUT` from the sources in `$CLIENTS`, and gives these
+/// and `$ROOTS`, what `tests/roots` made.
+///
+/// # Panics
+/// If it fails.
+#[must_use]
+pub fn build(name: &str, command: &str, target: &str) -> [(&'static str, PathBuf); 3] {
+    let target = Path::new(target);
+    let variables = [
+        (
+            "CLIENTS",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("clients"),
+        ),
+        ("ROOTS", target.join("clients")),
+        ("OUT", target.join(format!("client-{name}"))),
+    ];
+    let status = Command::new("sh")
+        .args(["-euc", command])
+        .env("GOCACHE", target.join("go"))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .status()
+        .expect("there is a shell");
+    assert!(
+        status.success(),
+        "{command}: {status}; `tests/run` installs what it needs"
+    );
+    variables
 }
 
 /// Compiles `tests/clients/SOURCE` with `compiler` and gives the program's path.

@@ -2,13 +2,20 @@
 //!
 //! SOCKS5 without authentication (RFC 1928), CONNECT and BIND with addresses only. It never refuses:
 //! on a name (ATYP 3), an unknown command or a failed connect it closes without a reply. Greeting and
-//! request may come in one write or a byte at a time. A BIND's first reply has the bound port; the
+//! request may come in one write or a byte at a time. A BIND listens on all addresses, whatever it names,
+//! and on a port that others wait for already; its first reply has the bound port and no address; the
 //! second, when a connection has come in, is 22 bytes with the peer as IPv6.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// Between two looks at a listener, and at the enclave that waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// For a script, which finds the stand-in as `$OLD_PARENT`: `old` and `new` put a parent in the place of whichever there is; what an old one is asked for
 /// goes to /run/requests.
@@ -66,9 +73,11 @@ fn handle(mut enclave: UnixStream, log: fn(u8, SocketAddr)) -> io::Result<()> {
             carry(enclave, other)
         }
         BIND => {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port()))?;
-            enclave.write_all(&reply(listener.local_addr()?))?;
-            let (other, peer) = listener.accept()?;
+            let (listener, port) = listener(address.port())?;
+            enclave.write_all(&reply(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)))?;
+            let Some((other, peer)) = accept(&listener, &mut enclave)? else {
+                return Ok(());
+            };
             let ip = match peer.ip() {
                 IpAddr::V4(ip) => ip.to_ipv6_mapped(),
                 IpAddr::V6(ip) => ip,
@@ -77,6 +86,44 @@ fn handle(mut enclave: UnixStream, log: fn(u8, SocketAddr)) -> io::Result<()> {
             carry(enclave, other)
         }
         _ => Ok(()),
+    }
+}
+
+/// The listener of a port, on all addresses: bound once, and kept whoever asks for it.
+fn listener(port: u16) -> io::Result<(Arc<TcpListener>, u16)> {
+    static BOUND: Mutex<BTreeMap<u16, Arc<TcpListener>>> = Mutex::new(BTreeMap::new());
+    let mut bound = BOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(listener) = bound.get(&port) {
+        return Ok((Arc::clone(listener), port));
+    }
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    let listener = bound.entry(port).or_insert(Arc::new(listener));
+    Ok((Arc::clone(listener), port))
+}
+
+/// A connection, unless the enclave is gone before there is one.
+fn accept(
+    listener: &TcpListener,
+    enclave: &mut UnixStream,
+) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    enclave.set_read_timeout(Some(LOOK_EVERY))?;
+    loop {
+        match enclave.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return Ok(None),
+        }
+        match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            accepted => {
+                enclave.set_read_timeout(None)?;
+                let (stream, peer) = accepted?;
+                stream.set_nonblocking(false)?;
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                return Ok(Some((stream, peer)));
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use link::{Address, Parent};
+use publish::Ports;
 use stub::Routes;
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) resolv_conf: Option<ResolvConfFile>,
     /// Bytes of cached answers.
     pub(crate) cache_size: usize,
+    /// Which ports of the parent reach programs here.
+    pub(crate) publish: Ports,
     /// How APP's TCP is carried; `None` where this is no enclave.
     pub(crate) egress: Option<egress::Mode>,
     /// Where it may go; everywhere if empty.
@@ -215,6 +218,17 @@ struct Options {
         value_parser = size
     )]
     cache_size: usize,
+    /// Which ports of the parent reach programs here: auto (each port that a program listens on, but
+    /// on loopback), none, or a list of PORT, PARENT:PORT and ADDR:PARENT:PORT, as 8443:443. Beside
+    /// dns and --force, auto is none.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "auto"
+    )]
+    publish: Vec<publish::Word>,
     /// How to carry TCP out: auto (detour if it works here, else redirect, else not at all), detour
     /// (connect() fails as it would without an enclave), redirect (it succeeds, and a reset follows),
     /// off.
@@ -285,6 +299,8 @@ impl Cli {
                 nameserver: nameserver(&listen)?,
             }),
         };
+        let publish = Ports::from_words(&self.options.publish)
+            .map_err(|error| format!("--publish: {error}\n"))?;
         let job = match (self.command, self.app.split_first()) {
             (Some(Command::Dns { ready_fd, .. }), _) => Job::Dns { ready_fd },
             (None, Some((program, args))) => Job::App {
@@ -300,6 +316,7 @@ impl Cli {
             listen,
             resolv_conf,
             cache_size: self.options.cache_size,
+            publish,
             egress: Some(self.options.egress),
             egress_allow: self.options.egress_allow,
             log: self.options.log,

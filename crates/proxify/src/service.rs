@@ -1,9 +1,10 @@
-//! The service that APP needs: the stub, the nameservers behind it, the way out for TCP, and
+//! The service that APP needs: the stub, the nameservers behind it, the ways out and in for TCP, and
 //! resolv.conf before it.
 //!
 //! One task owns them all, in an order that leaves no gap: the lock, the stub's sockets, the way out,
-//! the nameservers, then resolv.conf; and backwards at the end. Where another proxify holds the lock,
-//! the task waits for it, while APP uses that one's stub.
+//! the nameservers, the ports that are published, then resolv.conf; and backwards at the end. Where
+//! another proxify holds the lock, the task waits for it, while APP uses that one's stub. Ports that
+//! are listed are published by each, those that are seen by the one with the lock, which sees them all.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{Egress, EgressError};
+use publish::{Ports, Publisher, StartError};
 use stub::{BindError, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -44,6 +46,8 @@ pub(crate) struct Service {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServiceError>>,
     listen: Vec<SocketAddr>,
+    /// Of the ports that are listed.
+    publisher: Option<Publisher>,
 }
 
 /// How far the service has come.
@@ -74,7 +78,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// It cannot be known who owns the stub.
+    /// It cannot be known who owns the stub, or the system gives no thread.
     pub(crate) fn start(config: &Config, lock: &Path) -> Result<Self, ServiceError> {
         let claim = owner::claim(lock)?;
         let state = match claim {
@@ -83,6 +87,15 @@ impl Service {
         };
         let (state_sender, state) = watch::channel(state);
         let (stop, stopped) = oneshot::channel();
+        let ports = publish::Config {
+            parent: config.parent.clone(),
+            ports: config.publish.clone(),
+        };
+        let (publisher, seen) = match ports.ports {
+            Ports::List(_) => (Some(Publisher::start(ports)?), None),
+            Ports::Auto => (None, Some(ports)),
+            Ports::None => (None, None),
+        };
         let work = Work {
             parent: config.parent.clone(),
             nameservers: config.nameservers.clone(),
@@ -98,6 +111,7 @@ impl Service {
                 allow: config.egress_allow.clone(),
                 stub: config.listen.clone(),
             }),
+            publish: seen,
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));
@@ -106,6 +120,7 @@ impl Service {
             stop,
             task,
             listen: config.listen.clone(),
+            publisher,
         })
     }
 
@@ -137,9 +152,12 @@ impl Service {
         ended(&mut self.task).await
     }
 
-    /// Stops the stub and puts resolv.conf back.
+    /// Stops the stub and puts resolv.conf back. Connections to APP carry their last bytes.
     pub(crate) async fn end(self) {
         drop(self.stop);
+        if let Some(publisher) = self.publisher {
+            publisher.end().await;
+        }
         if !self.task.is_finished() {
             let _ = self.task.await;
         }
@@ -160,6 +178,8 @@ struct Work {
     stub: stub::Config,
     resolv_conf: Option<ResolvConfFile>,
     egress: Option<egress::Config>,
+    /// The ports that are seen.
+    publish: Option<publish::Config>,
     state: watch::Sender<State>,
 }
 
@@ -246,6 +266,7 @@ impl Work {
             until_stopped,
         ));
 
+        let publisher = self.publish.map(Publisher::start).transpose()?;
         let mut file = match self.resolv_conf {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
@@ -285,6 +306,9 @@ impl Work {
             if *reach.borrow_and_update() >= least && *self.state.borrow() != State::Connected {
                 self.state.send_replace(State::Connected);
             }
+        }
+        if let Some(publisher) = publisher {
+            publisher.end().await;
         }
         drop(stub_stop);
         let _ = stub.await;
@@ -353,6 +377,8 @@ pub(crate) enum ServiceError {
         #[from]
         source: EgressError,
     },
+    #[error(transparent)]
+    Publish(#[from] StartError),
     #[error("the stub has ended by itself; run with --log debug to see why")]
     Ended,
 }

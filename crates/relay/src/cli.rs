@@ -288,7 +288,7 @@ pub(crate) fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, raised, hard) {
         warn!("cannot raise the limit on open files from {soft} to {raised}: {error}");
     } else if raised < wanted {
-        warn!("the limit on open files is {hard}, a full relay needs {wanted}: raise LimitNOFILE");
+        info!("the limit on open files is {hard}, a full relay needs {wanted}: raise LimitNOFILE");
     }
 }
 

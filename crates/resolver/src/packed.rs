@@ -44,6 +44,17 @@ pub(crate) struct Rotation {
     pub(crate) size: u16,
 }
 
+/// How much of an answer a reply has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    /// Records of the answer, authority and additional section.
+    pub(crate) counts: [u16; 3],
+    /// Addresses of the run.
+    addresses: u16,
+    /// Bytes of the tail.
+    bytes: usize,
+}
+
 /// Bytes from a record's TTL to its rdata.
 const TTL_TO_RDATA: usize = 6;
 
@@ -126,27 +137,61 @@ impl Packed {
         }
     }
 
-    /// Appends the tail with its TTLs as `ttls` says and its addresses turned by `turn` places.
-    pub(crate) fn write(&self, out: &mut Writer<'_>, ttls: Ttls, turn: u16) -> Option<()> {
+    /// All records.
+    pub(crate) fn whole(&self) -> Extent {
+        Extent {
+            counts: self.counts,
+            addresses: self.rotation.count,
+            bytes: self.tail_len.into(),
+        }
+    }
+
+    /// The addresses that fit into `room` bytes, with the CNAMEs before them; no records if not one
+    /// does, or if there are none.
+    pub(crate) fn cut(&self, room: usize) -> Extent {
+        let Rotation { first, count, .. } = self.rotation;
+        let ends = (first..first.saturating_add(count))
+            .map_while(|place| self.address(place.into()))
+            .map(|address| address.end);
+        (1..)
+            .zip(ends.take_while(|end| *end <= room))
+            .last()
+            .map_or(Extent::default(), |(addresses, bytes)| Extent {
+                counts: [first + addresses, 0, 0],
+                addresses,
+                bytes,
+            })
+    }
+
+    /// Appends a part of the tail with its TTLs as `ttls` says and its addresses turned by `turn`
+    /// places.
+    pub(crate) fn write(
+        &self,
+        out: &mut Writer<'_>,
+        extent: Extent,
+        ttls: Ttls,
+        turn: u16,
+    ) -> Option<()> {
         let start = out.len();
-        out.bytes(self.tail())?;
+        out.bytes(self.tail().get(..extent.bytes)?)?;
         let written = out.written().get_mut(start..)?;
         match ttls {
             Ttls::Aged(0) => {}
             Ttls::Aged(age) => self.ttls().for_each(|at| age_ttl(written, at, age)),
             Ttls::Set(ttl) => self.ttls().for_each(|at| set_ttl(written, at, ttl)),
         }
-        self.turn(written, turn)
+        self.turn(written, extent.addresses, turn)
     }
 
-    fn turn(&self, written: &mut [u8], turn: u16) -> Option<()> {
+    /// `written` has the first `addresses` of the run.
+    fn turn(&self, written: &mut [u8], addresses: u16, turn: u16) -> Option<()> {
         let count = usize::from(self.rotation.count);
         let turn = usize::from(turn).checked_rem(count).unwrap_or(0);
         if turn == 0 {
             return Some(());
         }
         let first = usize::from(self.rotation.first);
-        for place in 0..count {
+        for place in 0..addresses.into() {
             let from = self.address(first + (place + turn) % count)?;
             let to = self.address(first + place)?;
             written.get_mut(to)?.copy_from_slice(self.tail().get(from)?);

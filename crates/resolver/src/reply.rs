@@ -3,7 +3,7 @@
 use wire::{Ede, Edns, EdnsReply, Flags, HEADER, Query, Question, Writer, opcode};
 
 use crate::failure::Shown;
-use crate::packed::{Packed, Ttls};
+use crate::packed::{Extent, Packed, Ttls};
 
 /// Room that a reply over TCP may need, in bytes.
 pub const MAX_REPLY: usize = u16::MAX as usize;
@@ -76,23 +76,25 @@ impl<'a> Asker<'a> {
     }
 
     /// Writes the reply into `out` and gives its length. One that is larger than the client takes,
-    /// or than `out`, is sent without records and with TC, as RFC 2181 section 9 allows.
+    /// or than `out`, is sent with TC and, of its records, the addresses that fit, as RFC 2181
+    /// section 9 allows: a client that knows no TCP, such as musl before 1.2.4, has these at least.
     pub(crate) fn reply(&self, content: Content<'_>, out: &mut [u8]) -> usize {
         let limit = self.limit().min(out.len());
         let Some(out) = out.get_mut(..limit) else {
             return 0;
         };
         let mut out = Writer::new(out);
-        if self.write(&mut out, content, false).is_none() {
+        if self.write(&mut out, content, None).is_none() {
             out.truncate(0);
-            if self.write(&mut out, content, true).is_none() {
+            if self.write(&mut out, content, Some(limit)).is_none() {
                 return 0;
             }
         }
         out.len()
     }
 
-    fn write(&self, out: &mut Writer<'_>, content: Content<'_>, truncated: bool) -> Option<()> {
+    /// With `cut`, as much as fits into that many bytes.
+    fn write(&self, out: &mut Writer<'_>, content: Content<'_>, cut: Option<usize>) -> Option<()> {
         let (rcode, mut counts, ede) = match content {
             Content::Answer { packed, ede, .. } => (packed.rcode(), packed.counts, ede),
             Content::Local {
@@ -111,11 +113,25 @@ impl<'a> Asker<'a> {
                 (shown.rcode, [0; 3], Some(ede))
             }
         };
+        let opt = self.edns.map(|edns| EdnsReply {
+            udp_size: UDP_SIZE,
+            rcode_high: 0,
+            dnssec_ok: edns.dnssec_ok,
+            ede,
+        });
         let mut flags =
             Flags::QR | Flags::RA | self.flags.0 & (Flags::RD | Flags::CD) | u16::from(rcode);
-        if truncated {
+        let mut part = match content {
+            Content::Answer { packed, .. } => packed.whole(),
+            _ => Extent::default(),
+        };
+        if let Some(limit) = cut {
             flags |= Flags::TC;
-            counts = [0; 3];
+            let fixed = HEADER + self.question.name.len() + 4 + opt.map_or(0, |opt| opt.len());
+            if let Content::Answer { packed, .. } = content {
+                part = packed.cut(limit.saturating_sub(fixed));
+            }
+            counts = part.counts;
         }
         counts[2] = counts[2].checked_add(self.edns.is_some().into())?;
         out.header(self.id, Flags(flags), [1, counts[0], counts[1], counts[2]])?;
@@ -123,28 +139,18 @@ impl<'a> Asker<'a> {
         out.u16(self.question.qtype)?;
         out.u16(self.question.qclass)?;
         match content {
-            _ if truncated => {}
             Content::Answer {
                 packed, ttls, turn, ..
-            } => packed.write(out, ttls, turn)?,
+            } => packed.write(out, part, ttls, turn)?,
             Content::Local {
                 answer, authority, ..
-            } => {
+            } if cut.is_none() => {
                 out.bytes(answer)?;
                 out.bytes(authority)?;
             }
-            Content::Failure(_) => {}
+            Content::Local { .. } | Content::Failure(_) => {}
         }
-        let Some(edns) = self.edns else {
-            return Some(());
-        };
-        EdnsReply {
-            udp_size: UDP_SIZE,
-            rcode_high: 0,
-            dnssec_ok: edns.dnssec_ok,
-            ede,
-        }
-        .write(out)
+        opt.map_or(Some(()), |opt| opt.write(out))
     }
 }
 

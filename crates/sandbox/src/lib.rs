@@ -52,6 +52,7 @@
 //! | `v4only.kv.internal`, `v6only.kv.internal`, `dual.kv.internal` | A 10.0.1.52; AAAA fd00:ec2:7::52; A 10.0.1.53 and AAAA fd00:ec2:7::53 |
 //! | `short.kv.internal`, `zero.kv.internal` | A 10.0.1.54, TTL 2; A 10.0.1.55, TTL 0 |
 //! | `large.kv.internal` | TXT of 5,000 bytes |
+//! | `many.kv.internal` | A, a hundred: 10.0.3.1 to 10.0.3.100 |
 //! | `unknown.kv.internal` | TYPE65280 `DEADBEEF0102` |
 //! | `https.kv.internal`, `_kv._tcp.kv.internal` | HTTPS; SRV |
 //! | anything else | NXDOMAIN with SOA; the negative TTL is 5 under `kv.internal`, 60 elsewhere |

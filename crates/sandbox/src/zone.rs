@@ -24,6 +24,9 @@ const LONGEST_CHAIN: usize = 11;
 /// Size of the text in `large.kv.internal`, bytes: more than any UDP answer carries.
 const LARGE_TXT: usize = 5000;
 
+/// Addresses of `many.kv.internal`: 16 bytes each in an answer, more than the 1232 bytes that a client takes over UDP.
+const MANY: u8 = 100;
+
 /// Every record, in layers: what is always there, and what comes and goes with an interface endpoint.
 #[derive(Debug)]
 pub(crate) struct Zone {
@@ -46,6 +49,7 @@ impl Zone {
     pub(crate) fn builtin(vpc: VpcCidr) -> Result<Self, ZoneError> {
         let mut always = render(include_str!("zone/builtin.zone"), vpc);
         always.push_str(&large_txt());
+        always.push_str(&many_addresses(vpc));
         always.push_str(&interface_names(vpc.parent()));
         for service in &SERVICES {
             always.push_str(&service.interfaces(vpc));
@@ -300,6 +304,11 @@ fn large_txt() -> String {
         "large.kv.internal. 60 IN TXT {}\n",
         quoted.collect::<Vec<_>>().join(" ")
     )
+}
+
+fn many_addresses(vpc: VpcCidr) -> String {
+    let record = |host| format!("many.kv.internal. 60 IN A {}\n", vpc.at(3, host));
+    (1..=MANY).map(record).collect()
 }
 
 /// Why a zone cannot be served.

@@ -97,6 +97,7 @@ fn the_defaults_are_an_enclaves() {
     };
     assert_eq!(config.resolv_conf, Some(file));
     assert_eq!(config.cache_size, 16 << 20);
+    assert_eq!(config.publish, Ports::Auto);
     assert_eq!(config.log.to_string(), "warn");
     assert_eq!(config.log_format, LogFormat::Text);
     assert!(!config.force);
@@ -336,6 +337,36 @@ fn help_shows_two_examples_and_every_option() {
 #[test]
 fn the_definition_is_sound() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn ports_are_listed_with_commas_or_by_several_options() {
+    let list = |ports: &Ports| match ports {
+        Ports::List(list) => list.iter().map(ToString::to_string).collect(),
+        other => vec![format!("{other:?}")],
+    };
+    let line = [
+        "--publish",
+        "8443:443,80",
+        "--publish",
+        "[::1]:81:81",
+        "app",
+    ];
+    let config = parse(&line).unwrap();
+    assert_eq!(list(&config.publish), ["8443:443", "80:80", "[::1]:81:81"]);
+    let environment = [("PROXIFY_PUBLISH", "8080,81")];
+    let config = parse_with(&["app"], &environment).unwrap();
+    assert_eq!(list(&config.publish), ["8080:8080", "81:81"]);
+    let config = parse_with(&["--publish", "none", "app"], &environment).unwrap();
+    assert_eq!(config.publish, Ports::None);
+    for (line, says) in [
+        (["--publish", "http", "app"], "8443:443"),
+        (["--publish", "auto,80", "app"], "stands alone"),
+        (["--publish", "80:1,80:2", "app"], "two programs"),
+    ] {
+        let error = error(&line, &[]);
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

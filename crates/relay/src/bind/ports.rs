@@ -38,7 +38,7 @@ const PORTS: usize = 64;
 
 /// How long an enclave without a connection keeps a port on which nobody waits: longer than it takes
 /// to dial again after its last BIND was taken.
-const GONE: Duration = Duration::from_millis(500);
+pub(super) const GONE: Duration = Duration::from_millis(500);
 
 /// The wait after the system refused to accept, for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -245,15 +245,21 @@ impl Ports {
         open: watch::Sender<()>,
     ) {
         let mut drain = self.drain.clone();
+        let mut complained = false;
         loop {
             let turn = self.turn(key);
             tokio::select! {
                 () = changed.notified() => {}
                 () = drained(&mut drain) => break,
                 accepted = listener.accept(), if turn == Turn::Waited => match accepted {
-                    Ok((stream, address)) => self.put(key, Client::new(stream, address)),
+                    Ok((stream, address)) => {
+                        complained = false;
+                        self.put(key, Client::new(stream, address));
+                    }
                     Err(error) => {
-                        warn!("cannot accept on {key}: {error}");
+                        if !std::mem::replace(&mut complained, true) {
+                            warn!("cannot accept on {key}: {error}; tried again until it works");
+                        }
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -435,3 +441,6 @@ impl QueueError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

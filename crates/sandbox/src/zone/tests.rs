@@ -277,6 +277,17 @@ fn the_large_txt_has_5000_bytes_of_text() {
 }
 
 #[test]
+fn a_hundred_addresses_have_one_name() {
+    let answer = ask(&zone(), "many.kv.internal.", RecordType::A, &[]);
+    let addresses = addresses(&answer);
+    assert_eq!(addresses.len(), 100);
+    assert_eq!(
+        (&*addresses[0], &*addresses[99]),
+        ("10.0.3.1", "10.0.3.100")
+    );
+}
+
+#[test]
 fn an_unknown_type_has_its_bytes() {
     let answer = ask(
         &zone(),

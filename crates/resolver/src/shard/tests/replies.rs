@@ -7,7 +7,7 @@ use hickory_proto::rr::{Name, RecordType};
 use wire::rcode;
 
 use super::lab::{FIRST, Lab, Look, Query, error, ms, query, secs, www, www_is};
-use crate::records::{With, opaque, response, soa, txt};
+use crate::records::{With, a, cname, opaque, response, soa, txt};
 use crate::{MAX_UDP_REPLY, Transport};
 
 #[test]
@@ -131,6 +131,28 @@ fn the_largest_message_comes_whole_over_tcp() {
     let client = lab.query(&large().tcp());
     assert_eq!(lab.bytes(client).len(), usize::from(u16::MAX));
     assert!(lab.hit(&large()).metadata.truncation);
+}
+
+#[test]
+fn a_cut_reply_has_the_addresses_that_fit() {
+    let mut lab = Lab::new(&[FIRST]);
+    let answer = (1..=100).fold(
+        response("www.test", RecordType::A).answer(cname("www.test", 60, "b.test")),
+        |answer, host| answer.answer(a("b.test", 60, host)),
+    );
+    lab.miss(&www().tcp(), &answer);
+    // Behind 26 bytes of header and question and 16 of the CNAME: 16 an address, 11 of OPT.
+    let plain = query("www.test", RecordType::A);
+    for (asker, turn, addresses) in [(plain.clone(), 1, 29), (plain.edns(512), 2, 28)] {
+        let reply = lab.hit(&asker);
+        assert!(reply.metadata.truncation);
+        assert_eq!(reply.answers[0].record_type(), RecordType::CNAME);
+        let expected: Vec<u8> = (1 + turn..).take(addresses).collect();
+        assert_eq!(reply.hosts(), expected);
+    }
+    let whole = lab.hit(&www().edns(4096));
+    assert!(!whole.metadata.truncation);
+    assert_eq!(whole.answers.len(), 101);
 }
 
 #[test]

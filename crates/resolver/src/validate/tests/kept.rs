@@ -149,7 +149,7 @@ fn owners_in_full_stand_still_while_addresses_change_places() {
     let mut buffer = [0; 100];
     let mut out = wire::Writer::new(&mut buffer);
     packed
-        .write(&mut out, crate::packed::Ttls::Aged(0), 1)
+        .write(&mut out, packed.whole(), crate::packed::Ttls::Aged(0), 1)
         .unwrap();
     let mut expected = record(2);
     expected.extend(&pointer[..15]);

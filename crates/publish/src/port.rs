@@ -1,0 +1,279 @@
+//! One published port: a pool of BINDs that wait for its connections.
+//!
+//! Each BIND of the pool is a task that asks the parent, waits for a connection, leaves it to a task of
+//! its own and asks again at once. The pool begins with one, so that a port that cannot be had costs
+//! one question; then it has [`LEAST`]. When all of them are taken at the same time it doubles, up to
+//! [`MOST`]; a BIND that the parent ends unused, as `proxify-relay` does after 30 s, leaves a larger
+//! pool. Clients that come while none waits are kept by the parent's kernel.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use link::{Accepted, Command, ExchangeError, Parent, Stream, carry};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::ports::Publication;
+use crate::program::Program;
+use crate::trouble::{Failure, Trouble};
+
+/// BINDs of a port that nobody connects to: enough that a client or two find one while another is
+/// being asked for.
+const LEAST: usize = 4;
+
+/// BINDs of a busy port. Each asks again within a round trip of the link, so this many take several
+/// thousand connections a second.
+const MOST: usize = 32;
+
+/// A BIND that ends sooner than this, and unused, was not really granted.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// How often a client is told of, beside those that are left out.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// A port and its pool.
+#[derive(Debug)]
+pub(crate) struct Port {
+    publication: Publication,
+    parent: Parent,
+    program: Program,
+    /// A permit for each BIND and each connection.
+    connections: Arc<Semaphore>,
+    /// BINDs that there should be.
+    wanted: AtomicUsize,
+    /// Those that wait for a connection.
+    waiting: AtomicUsize,
+    grown: Notify,
+    trouble: Mutex<Trouble>,
+    clients: Mutex<Seldom>,
+    refusals: Mutex<Seldom>,
+}
+
+impl Port {
+    pub(crate) fn new(
+        publication: Publication,
+        parent: Parent,
+        program: Program,
+        connections: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            publication,
+            parent,
+            program,
+            connections,
+            wanted: AtomicUsize::new(1),
+            waiting: AtomicUsize::new(0),
+            grown: Notify::new(),
+            trouble: Mutex::default(),
+            clients: Mutex::default(),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Publishes until it is dropped. The connections that it has taken go on.
+    pub(crate) async fn run(self) {
+        let port = Arc::new(self);
+        let mut pool = JoinSet::new();
+        loop {
+            while pool.len() < port.wanted.load(Ordering::Relaxed) {
+                pool.spawn(Arc::clone(&port).bind_again_and_again());
+            }
+            tokio::select! {
+                () = port.grown.notified() => {}
+                Some(_) = pool.join_next() => {}
+            }
+        }
+    }
+
+    /// One BIND of the pool after the other, until there are too many.
+    async fn bind_again_and_again(self: Arc<Self>) {
+        let mut failed = 0;
+        loop {
+            // It is never closed.
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return;
+            };
+            let failure = match self.bind().await {
+                Ok(accepted) => match self.wait(accepted, permit).await {
+                    Waited::Taken => {
+                        failed = 0;
+                        continue;
+                    }
+                    Waited::Unused if self.shrink() => return,
+                    Waited::Unused => {
+                        failed = 0;
+                        continue;
+                    }
+                    Waited::Failed(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            debug!(port = %self.publication, "not published: {failure}");
+            if let Some(said) = lock(&self.trouble).say(&failure, Instant::now()) {
+                warn!(
+                    "port {} of the parent is not published: {said}",
+                    self.publication.parent
+                );
+            }
+            sleep(failure.pause(failed)).await;
+            failed = failed.saturating_add(1);
+        }
+    }
+
+    async fn bind(&self) -> Result<Accepted, Failure> {
+        let listen = self.publication.parent;
+        let accepted = self.parent.request(Command::Bind(listen)).await?;
+        // The old parent takes no notice of the address.
+        if accepted.bound.ip().is_unspecified() && !listen.ip().is_unspecified() {
+            return Err(Failure::Open);
+        }
+        self.granted();
+        Ok(accepted)
+    }
+
+    /// Waits for a connection, and leaves it to a task of its own.
+    async fn wait(
+        self: &Arc<Self>,
+        mut accepted: Accepted,
+        permit: OwnedSemaphorePermit,
+    ) -> Waited {
+        let since = Instant::now();
+        let waiting = Waiting::new(self);
+        let client = accepted.accept_peer().await;
+        let last = waiting.end() == 0;
+        match client {
+            Ok(client) => {
+                if last {
+                    self.grow();
+                }
+                self.tell_of(client);
+                let served = Arc::clone(self).serve(accepted.stream, client);
+                tokio::spawn(async move {
+                    served.await;
+                    drop(permit);
+                });
+                Waited::Taken
+            }
+            Err(ExchangeError::Closed) if since.elapsed() >= SHORT => Waited::Unused,
+            Err(source) => Waited::Failed(Failure::Ended(source)),
+        }
+    }
+
+    /// The parent listens.
+    fn granted(&self) {
+        if self.wanted.load(Ordering::Relaxed) < LEAST {
+            info!(
+                "port {} of the parent leads to port {}",
+                self.publication.parent, self.publication.program
+            );
+            self.wanted.fetch_max(LEAST, Ordering::Relaxed);
+            self.grown.notify_one();
+        }
+        if lock(&self.trouble).over() {
+            warn!(
+                "port {} of the parent is published now",
+                self.publication.parent
+            );
+        }
+    }
+
+    fn grow(&self) {
+        let grown = |wanted: usize| Some((2 * wanted).min(MOST));
+        let _ = self
+            .wanted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
+        self.grown.notify_one();
+    }
+
+    /// Whether the pool has one BIND less from here.
+    fn shrink(&self) -> bool {
+        let less = |wanted: usize| (wanted > LEAST).then(|| wanted - 1);
+        self.wanted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+    }
+
+    async fn serve(self: Arc<Self>, stream: Stream, client: SocketAddr) {
+        let program = self.publication.program;
+        match self.program.connect().await {
+            Ok(connection) => {
+                let end = carry(stream, Stream::Tcp(connection)).await;
+                debug!(%client, program, "connection ended: {end:?}");
+            }
+            // The stream is closed with it, and so is the client's connection.
+            Err(error) => {
+                if let Some(left_out) = lock(&self.refusals).tell(Instant::now()) {
+                    warn!(%client, left_out, "connection to port {program} closed: {error}");
+                }
+            }
+        }
+    }
+
+    fn tell_of(&self, client: SocketAddr) {
+        let program = self.publication.program;
+        debug!(%client, program, "connection");
+        if let Some(left_out) = lock(&self.clients).tell(Instant::now()) {
+            info!(%client, left_out, "connection to port {program}");
+        }
+    }
+}
+
+/// How a wait ended.
+enum Waited {
+    Taken,
+    /// The parent ended it, in good order.
+    Unused,
+    Failed(Failure),
+}
+
+/// Counts a BIND that waits, also if its task is dropped.
+struct Waiting<'a>(&'a Port);
+
+impl<'a> Waiting<'a> {
+    fn new(port: &'a Port) -> Self {
+        port.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(port)
+    }
+
+    /// Ends it, and says how many are left.
+    fn end(self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed).saturating_sub(1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets one line through in [`TELL_EVERY`].
+#[derive(Debug, Default)]
+struct Seldom {
+    told: Option<Instant>,
+    left_out: u64,
+}
+
+impl Seldom {
+    /// Whether to tell now, and of how many was not told since the last time.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self
+            .told
+            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
+        {
+            self.left_out += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What they guard is whole after each step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
