@@ -110,6 +110,7 @@ impl Program {
             Self::Proxify => {
                 let mut command = Command::new(&setting.paths.proxify);
                 command.args(["dns", "--force", "--resolv-conf", "none"]);
+                command.args(["--publish", "none"]);
                 command.args(["--parent", &setting.paths.parent]);
                 command.args(["--nameservers", &upstream.to_string()]);
                 command.args(["--listen", &address.to_string()]);
