@@ -29,6 +29,7 @@ fn cached(
             cache_size: 1 << 30,
             seed: [1, 2],
             routes: Routes::default(),
+            upstream_pps: 900,
         },
         start,
     );
