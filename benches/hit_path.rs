@@ -4,78 +4,10 @@
 //! should be a small multiple of both, whatever the size of the cache.
 
 use std::hint::black_box;
-use std::net::SocketAddr;
-use std::time::Instant;
 
+use benches::cached::cached;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::{A, CNAME};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::{Config, MAX_UDP_REPLY, Routes, Shard, Step, Transport};
-
-const TTL: u32 = 3600;
-
-/// A shard that has an answer with `addresses` addresses, behind a CNAME if `alias`, for each of
-/// `names` names, and the queries for them.
-fn cached(
-    names: u32,
-    addresses: u8,
-    alias: bool,
-    edns: bool,
-) -> (Shard<()>, Vec<Vec<u8>>, Instant) {
-    let start = Instant::now();
-    let mut shard = Shard::new(
-        Config {
-            cache_size: 1 << 30,
-            seed: [1, 2],
-            routes: Routes::default(),
-            upstream_pps: 900,
-        },
-        start,
-    );
-    let nameserver = SocketAddr::from(([10, 0, 0, 2], 53));
-    let mut actions = Vec::new();
-    shard.set_nameservers(start, &[nameserver], &mut actions);
-    let mut out = vec![0; MAX_UDP_REPLY];
-    let queries = (0..names)
-        .map(|index| {
-            let name = Name::from_ascii(format!("host-{index}.us-east-1.amazonaws.com.")).unwrap();
-            let mut query = Message::new(7, MessageType::Query, OpCode::Query);
-            query.metadata.recursion_desired = true;
-            query.add_query(Query::query(name.clone(), RecordType::A));
-            if edns {
-                query.edns = Some(Edns::new());
-            }
-            let packet = query.to_vec().unwrap();
-            let Step::Ask(ask) = shard.query(start, (), Transport::Udp, &packet, &mut out) else {
-                panic!("the name is new");
-            };
-            let answer = answer(&ask.message, name, addresses, alias);
-            shard.answer(start, ask.ticket, Ok(&answer), &mut actions);
-            actions.clear();
-            packet
-        })
-        .collect();
-    (shard, queries, start)
-}
-
-fn answer(asked: &[u8], name: Name, addresses: u8, alias: bool) -> Vec<u8> {
-    let asked = Message::from_vec(asked).unwrap();
-    let mut answer = Message::new(asked.id, MessageType::Response, OpCode::Query);
-    answer.add_query(asked.queries[0].clone());
-    let mut owner = name;
-    if alias {
-        let target = Name::from_ascii("target.us-east-1.amazonaws.com.").unwrap();
-        let cname = RData::CNAME(CNAME(target.clone()));
-        answer.add_answer(Record::from_rdata(owner, TTL, cname));
-        owner = target;
-    }
-    for last in 0..addresses {
-        let address = RData::A(A::new(10, 0, 1, last));
-        answer.add_answer(Record::from_rdata(owner.clone(), TTL, address));
-    }
-    answer.to_vec().unwrap()
-}
+use resolver::{MAX_UDP_REPLY, Step, Transport};
 
 fn hits(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hit");

@@ -1,7 +1,7 @@
 //! TCP out of the enclave, as programs see it.
 
 use tests::old_parent::SWAPS;
-use tests::{Ran, Sandbox, compile, sandbox};
+use tests::{Ran, Sandbox, build, compile, sandbox};
 
 /// Both ways in which connections are carried.
 const WAYS: [&str; 2] = ["detour", "redirect"];
@@ -79,6 +79,37 @@ fn every_kind_of_program_has_the_peer_it_asked_for() {
                 .collect();
             assert_eq!(lines, [each, each].concat(), "{ran}");
         }
+    }
+}
+
+/// It makes its system calls itself, and resolves by itself.
+#[test]
+fn a_static_go_program_goes_out() {
+    let [clients, _, program] = build(
+        "fetch-go",
+        "CGO_ENABLED=0 go build -o $OUT $CLIENTS/fetch.go",
+        env!("CARGO_TARGET_TMPDIR"),
+    );
+    for way in WAYS {
+        let ran = sandbox!()
+            .env(clients.0, &clients.1)
+            .env("FETCH", &program.1)
+            .env("PROXIFY_EGRESS", way)
+            .run(&format!(
+                "{SERVICES}
+                 $FETCH v4only.kv.internal:8080
+                 $FETCH [fd00:ec2::253]:8080"
+            ));
+        let peers = [
+            "10.0.1.52:8080 HTTP/1.0 200 OK",
+            "[fd00:ec2::253]:8080 HTTP/1.0 200 OK",
+        ];
+        let stdout = ran.stdout();
+        let lines: Vec<&str> = stdout
+            .lines()
+            .map(|line| line.trim_end_matches('\r'))
+            .collect();
+        assert_eq!(lines, peers, "{ran}");
     }
 }
 

@@ -66,6 +66,7 @@ fn boto3_uses_the_services_at_their_private_addresses() {
             "sqs delta is there",
             "ssm 3",
             "ec2 10.7.0.0/16",
+            "requests 200",
         ]);
 }
 

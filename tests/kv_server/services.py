@@ -6,6 +6,7 @@ Prints a line for each service. The first argument is the certificate authority'
 import sys
 
 import boto3
+import requests
 
 REGION = "us-east-1"
 authority = sys.argv[1]
@@ -40,3 +41,5 @@ print("ssm", ssm.get_parameter(Name="/kv/shards")["Parameter"]["Value"])
 ec2 = client("ec2")
 vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
 print("ec2", ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["CidrBlock"])
+
+print("requests", requests.get("https://ec2.us-east-1.amazonaws.com/", verify=authority).status_code)

@@ -1,0 +1,5 @@
+//! `peers`: see the library.
+
+fn main() -> std::process::ExitCode {
+    benches::main()
+}
