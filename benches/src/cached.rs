@@ -29,6 +29,8 @@ pub fn cached(
             cache_size: 1 << 30,
             seed: [1, 2],
             routes: Routes::default(),
+            // All names are asked for at once.
+            upstream_pps: 0,
         },
         start,
     );

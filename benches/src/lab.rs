@@ -89,6 +89,7 @@ impl Lab {
         let upstream = Upstream::start(UPSTREAM)?;
         let prefix = dir.path().join("relay");
         let mut command = Command::new(&settings.relay);
+        command.args(["--upstream-pps", "0"]);
         command.arg("--listen");
         command.arg(format!("unix:{}", prefix.display()));
         command.args(["--port", &RELAY_PORT.to_string()]);

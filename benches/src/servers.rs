@@ -111,6 +111,8 @@ impl Program {
                 let mut command = Command::new(&setting.paths.proxify);
                 command.args(["dns", "--force", "--resolv-conf", "none"]);
                 command.args(["--publish", "none"]);
+                // The others have no such limit.
+                command.args(["--upstream-pps", "0"]);
                 command.args(["--parent", &setting.paths.parent]);
                 command.args(["--nameservers", &upstream.to_string()]);
                 command.args(["--listen", &address.to_string()]);

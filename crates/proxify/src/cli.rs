@@ -26,6 +26,9 @@ mod route;
 /// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
 const DNS_PORT: u16 = 53;
 
+/// The largest `--upstream-pps`: more than any link carries.
+const MOST_PPS: u32 = 1_000_000;
+
 /// Descriptors below are standard input, output and error.
 const FIRST_FREE_FD: i64 = 3;
 
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) resolv_conf: Option<ResolvConfFile>,
     /// Bytes of cached answers.
     pub(crate) cache_size: usize,
+    /// Packets that may go to nameservers in any second; 0 for no limit.
+    pub(crate) upstream_pps: u32,
     /// Which ports of the parent reach programs here.
     pub(crate) publish: Ports,
     /// How APP's TCP is carried; `None` where this is no enclave.
@@ -218,6 +223,16 @@ struct Options {
         value_parser = size
     )]
     cache_size: usize,
+    /// The most packets to nameservers in any second: AmazonDNS drops what is above 1024. From 10 on;
+    /// 0 is no limit.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PACKETS",
+        default_value = "900",
+        value_parser = upstream_pps
+    )]
+    upstream_pps: u32,
     /// Which ports of the parent reach programs here: auto (each port that a program listens on, but
     /// on loopback), none, or a list of PORT, PARENT:PORT and ADDR:PARENT:PORT, as 8443:443. Beside
     /// dns and --force, auto is none.
@@ -316,6 +331,7 @@ impl Cli {
             listen,
             resolv_conf,
             cache_size: self.options.cache_size,
+            upstream_pps: self.options.upstream_pps,
             publish,
             egress: Some(self.options.egress),
             egress_allow: self.options.egress_allow,
@@ -361,6 +377,13 @@ fn size(text: &str) -> Result<usize, String> {
         .zip(unit)
         .and_then(|(n, unit)| n.checked_mul(unit));
     bytes.ok_or_else(|| "write a size such as 16MiB, 512KiB or 65536".to_owned())
+}
+
+/// Packets a second. Fewer than 10 could not be spread over a second.
+fn upstream_pps(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number == 0 || (10..=MOST_PPS).contains(number));
+    number.ok_or_else(|| format!("write 0 for no limit, or a number from 10 to {MOST_PPS}"))
 }
 
 /// Puts the environment's values where the defaults are.

@@ -103,6 +103,7 @@ impl Service {
                 listen: config.listen.clone(),
                 cache_size: config.cache_size,
                 routes: config.routes.clone(),
+                upstream_pps: config.upstream_pps,
             },
             resolv_conf: config.resolv_conf.clone(),
             egress: config.egress.map(|mode| egress::Config {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use crate::config::{CONNECTIONS, DNS_SOCKETS};
+use crate::config::{CONNECTIONS, DNS_SOCKETS, UPSTREAM_PPS};
 use crate::ready::{self, ReadyError, ReadyFd};
 use crate::{BindTo, Config, Files, Limits, Policy, serve};
 
@@ -29,6 +29,9 @@ const SYSTEM: u8 = 71;
 /// Threads that serve connections, at most: a core moves several Gbit/s between a vsock and TCP,
 /// and the parent has its own work.
 const MAX_THREADS: usize = 4;
+
+/// The largest `--upstream-pps`: more than any nameserver takes.
+const MOST_PPS: u32 = 1_000_000;
 
 /// Descriptors beside connections and DNS sockets: the pipes of tunnels (`link::carry`), the
 /// listener, files, the runtime's own.
@@ -113,6 +116,17 @@ struct Options {
     )]
     bind: BindTo,
 
+    /// The most packets to nameservers in any second, over all enclaves, who share them fairly:
+    /// AmazonDNS drops what is above 1024. From 10 on; 0 is no limit
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_UPSTREAM_PPS",
+        value_name = "PACKETS",
+        default_value_t = UPSTREAM_PPS,
+        value_parser = upstream_pps
+    )]
+    upstream_pps: u32,
+
     /// Write a line end to this descriptor, and close it, once the relay listens. (Under systemd
     /// use Type=notify: NOTIFY_SOCKET is honoured)
     #[arg(long, env = "PROXIFY_RELAY_READY_FD", value_name = "N", value_parser = clap::value_parser!(RawFd).range(3..))]
@@ -139,6 +153,13 @@ enum LogFormat {
     Text,
     /// An object a line, for machines.
     Json,
+}
+
+/// Packets a second. Fewer than 10 could not be spread over a second.
+fn upstream_pps(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number == 0 || (10..=MOST_PPS).contains(number));
+    number.ok_or_else(|| format!("write 0 for no limit, or a number from 10 to {MOST_PPS}"))
 }
 
 /// The whole program: parses `args` (the first is the program's name), listens, and serves until
@@ -212,7 +233,10 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
             file: options.resolv_conf,
             ..Files::default()
         },
-        limits: Limits::default(),
+        limits: Limits {
+            upstream_pps: options.upstream_pps,
+            ..Limits::default()
+        },
     };
     let shutdown = async move {
         tokio::select! {

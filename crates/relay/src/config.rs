@@ -34,6 +34,8 @@ pub struct Limits {
     pub dns_sockets_per_enclave: usize,
     /// Sockets towards nameservers of all enclaves, one a query.
     pub dns_sockets: usize,
+    /// Packets to nameservers of all enclaves in any second; 0 for no limit.
+    pub upstream_pps: u32,
     /// From accepting a connection to the end of its request.
     pub handshake: Duration,
     /// A TCP connection's setup.
@@ -69,6 +71,10 @@ pub(crate) const DNS_SOCKETS_PER_ENCLAVE: usize = DNS_SOCKETS / 2;
 /// ephemeral ports of Linux are 28,232 by default, and tunnels use them too.
 pub(crate) const DNS_SOCKETS: usize = 4096;
 
+/// Packets to nameservers in any second. AmazonDNS drops what is above 1024 from a network interface,
+/// which IMDS and NTP have their part in.
+pub(crate) const UPSTREAM_PPS: u32 = 900;
+
 /// From accepting a connection to the end of its request; also what a peer gets to take a reply.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -99,6 +105,7 @@ impl Default for Limits {
             queries_in_flight: QUERIES_IN_FLIGHT,
             dns_sockets_per_enclave: DNS_SOCKETS_PER_ENCLAVE,
             dns_sockets: DNS_SOCKETS,
+            upstream_pps: UPSTREAM_PPS,
             handshake: HANDSHAKE,
             connect: CONNECT,
             bind_wait: bind::WAIT,

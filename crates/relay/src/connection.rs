@@ -89,7 +89,7 @@ async fn serve(
                 return Err(error);
             }
             grant(&mut stream, relay).await?;
-            dns::serve(stream, nameserver, seat, &relay.limits, drain).await?;
+            dns::serve(stream, nameserver, seat, relay).await?;
         }
         Command::ResolvConf => {
             grant(&mut stream, relay).await?;

@@ -16,12 +16,10 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use link::frame;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::Seat;
-use crate::config::Limits;
-use crate::server::drained;
+use crate::server::{Relay, drained};
 use query::Frame;
 
 /// The promise to the enclave: from a frame's arrival to its answer. Less than the stub's 4 s.
@@ -47,12 +45,12 @@ pub(crate) async fn serve<S>(
     stream: S,
     nameserver: SocketAddr,
     seat: &Seat,
-    limits: &Limits,
-    mut drain: watch::Receiver<bool>,
+    relay: &Relay,
 ) -> Result<(), DnsError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (limits, mut drain) = (&relay.limits, relay.drain.clone());
     let (read, mut write) = tokio::io::split(stream);
     let mut frames = frame::Reader::new(read);
     let mut queries = FuturesUnordered::new();
@@ -72,7 +70,7 @@ where
                 match frame.map_err(DnsError::Read)? {
                     Some(frame) => match Frame::parse(frame) {
                         Frame::Query(query) => {
-                            queries.push(exchange::answer(query, nameserver, seat, active + GIVE_UP));
+                            queries.push(exchange::answer(query, nameserver, seat, relay, active + GIVE_UP));
                         }
                         Frame::Unreadable(answer) => append(&answer, &mut out),
                         Frame::NotAQuery => return Err(DnsError::NotAQuery),

@@ -8,6 +8,7 @@
 //! - [`serve`]: accepts, counts, and drains at the end;
 //! - `connection`: one connection, from its handshake to its command;
 //! - `dns`, `tunnel`, `resolv_conf`, `bind`: the commands;
+//! - `quota`: how many packets go to nameservers, and whose turn it is;
 //! - [`Policy`]: which addresses an enclave may reach.
 //!
 //! The enclaves are guests on the parent, so nothing that one of them sends may harm another:
@@ -21,6 +22,7 @@ mod connection;
 mod dns;
 mod floods;
 mod policy;
+mod quota;
 mod ready;
 mod refusals;
 mod resolv_conf;

@@ -18,6 +18,7 @@ use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::floods::{self, Floods};
 use crate::policy::{Denied, OwnAddresses, Policy};
+use crate::quota::Quota;
 use crate::refusals::{Destination, Refusals};
 use crate::{connection, resolv_conf};
 
@@ -35,6 +36,8 @@ pub(crate) struct Relay {
     /// True once the relay stops.
     pub(crate) drain: watch::Receiver<bool>,
     pub(crate) ports: Arc<Ports>,
+    /// What may go to nameservers.
+    pub(crate) quota: Quota,
     floods: Mutex<Floods>,
     refusals: Mutex<Refusals>,
     news: Mutex<Floods>,
@@ -48,8 +51,10 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
     let relay = Arc::new(Relay::new(&config, resolv_conf, drain));
     let admission = Arc::new(Admission::new(&relay.limits));
     let mut connections = JoinSet::new();
-    let mut watcher = JoinSet::new();
-    watcher.spawn(resolv_conf::watch(config.resolv_conf, texts));
+    let mut background = JoinSet::new();
+    background.spawn(resolv_conf::watch(config.resolv_conf, texts));
+    let quota = Arc::clone(&relay);
+    background.spawn(async move { quota.quota.run().await });
     let mut flush = interval(floods::INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -118,6 +123,7 @@ impl Relay {
             resolv_conf,
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
+            quota: Quota::new(config.limits.upstream_pps),
             floods: Mutex::default(),
             refusals: Mutex::default(),
             news: Mutex::default(),

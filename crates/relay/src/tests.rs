@@ -124,6 +124,20 @@ pub(crate) fn limited(change: impl FnOnce(&mut Limits)) -> Config {
     config
 }
 
+/// What connections without a listener have in common, and what ends them when it is dropped.
+pub(crate) fn relay(limits: Limits) -> (Arc<Relay>, watch::Sender<bool>) {
+    let config = Config {
+        limits,
+        ..loopback()
+    };
+    let (_, resolv_conf) = watch::channel(None);
+    let (drain, draining) = watch::channel(false);
+    let relay = Arc::new(Relay::new(&config, resolv_conf, draining));
+    let quota = Arc::clone(&relay);
+    tokio::spawn(async move { quota.quota.run().await });
+    (relay, drain)
+}
+
 /// A seat at a relay of its own.
 pub(crate) fn seat(limits: &Limits) -> Seat {
     Arc::new(Admission::new(limits))

@@ -43,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) recheck: Millis,
     /// ... unless this is no longer the route's epoch: the link or the nameservers came back since.
     pub(crate) epoch: u32,
+    /// From then on a hit begins a refresh.
+    pub(crate) prefetch: Millis,
     /// Hits that have turned the addresses.
     pub(crate) turn: u16,
 }

@@ -17,8 +17,16 @@ pub struct Counters {
     pub misses: u64,
     /// Queries that joined a lookup under way.
     pub coalesced: u64,
+    /// Lookups begun because a name that is asked for again was about to expire.
+    pub prefetches: u64,
     /// Queries handed to a nameserver, retries included.
     pub asked: u64,
+    /// Packets counted against the upstream quota, those that the link lost included.
+    pub packets: u64,
+    /// Of `asked`, those that waited for the quota before.
+    pub delayed: u64,
+    /// Lookups that wait for the quota now.
+    pub queued: u64,
     /// Answers from nameservers that were accepted.
     pub answers: u64,
     /// Attempts that failed: no answer, an error, an answer that does not fit, or the link's.
@@ -27,6 +35,8 @@ pub struct Counters {
     pub servfail: u64,
     /// Queries turned away because too many lookups or waiters were in flight.
     pub overload: u64,
+    /// Queries turned away because they did not fit into the quota, here or at the relay.
+    pub over_quota: u64,
     /// Entries in the cache.
     pub cache_entries: u64,
     /// Bytes in the cache.

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Invalid(SocketAddr, Invalid),
     /// Too many lookups or waiters in flight.
     Overload,
+    /// More than may go upstream in a second, by our own count or the relay's.
+    Quota,
 }
 
 /// A failure as the client sees it.
@@ -96,6 +98,11 @@ impl Failure {
                 rcode::SERVFAIL,
                 ede::OTHER,
                 "too many lookups in flight".into(),
+            ),
+            Self::Quota => (
+                rcode::SERVFAIL,
+                ede::OVER_QUOTA,
+                "more names are asked for than may be asked upstream".into(),
             ),
         };
         text.truncate(MAX_TEXT);

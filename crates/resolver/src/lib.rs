@@ -8,12 +8,12 @@
 //! ```text
 //! query(now, client, packet)    a client asks       -> a reply, or an Ask for a nameserver, or wait
 //! answer(now, ticket, result)   a nameserver spoke  -> replies, further Asks
-//! tick(now), next_tick()        time passed         -> stale answers, retries, failures
+//! tick(now), next_tick()        time passed         -> stale answers, retries, failures, what waited for the quota
 //! ```
 //!
 //! One query's way: `policy` answers what is not for upstream; `cache` holds what was `validate`d;
-//! `pending` gathers all who wait for one answer; `routes` and `servers` say whom to ask; `reply`
-//! writes what goes out; `failure` says how a failure looks to the client.
+//! `pending` gathers all who wait for one answer; `routes` and `servers` say whom to ask, `quota` when;
+//! `reply` writes what goes out; `failure` says how a failure looks to the client.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod key;
 mod packed;
 mod pending;
 mod policy;
+mod quota;
 #[cfg(test)]
 mod records;
 mod reply;

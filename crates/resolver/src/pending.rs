@@ -14,6 +14,7 @@ use wire::{CLASS_IN, Edns, Flags, Question};
 use crate::Millis;
 use crate::failure::Failure;
 use crate::key::Key;
+use crate::quota::{Place, Rank};
 use crate::reply::{Asker, Transport};
 use crate::routes::Via;
 use crate::servers::Tried;
@@ -47,8 +48,8 @@ pub(crate) struct Pending<C> {
 /// four for each lookup under way, it is made anew: 24 KiB that need not be swept each time.
 const MAX_ENDED: usize = 1024;
 
-/// One question on its way to an answer. It always has an attempt in flight or a `retry_at`, unless
-/// no nameserver is known.
+/// One question on its way to an answer. It always has an attempt in flight, a `retry_at` or a place
+/// among those that wait for the quota, unless no nameserver is known.
 pub(crate) struct Lookup<C> {
     pub(crate) serial: u32,
     pub(crate) key: Key,
@@ -77,6 +78,12 @@ pub(crate) struct Lookup<C> {
     pub(crate) lost: u32,
     /// Times that all nameservers have been asked again.
     pub(crate) rounds: u32,
+    /// Who goes before whom when the quota is short.
+    pub(crate) rank: Rank,
+    /// Where it waits for the quota.
+    pub(crate) place: Option<Place>,
+    /// To be asked next, without OPT.
+    pub(crate) plain: Option<SocketAddr>,
     /// The nameserver asked last.
     pub(crate) asked: Option<SocketAddr>,
     /// What went wrong last.
@@ -132,6 +139,7 @@ impl<C> Lookup<C> {
         via: Via,
         deadline: Millis,
         stale_at: Option<Millis>,
+        rank: Rank,
     ) -> Self {
         Self {
             serial: 0,
@@ -150,9 +158,21 @@ impl<C> Lookup<C> {
             generation: 0,
             lost: 0,
             rounds: 0,
+            rank,
+            place: None,
+            plain: None,
             asked: None,
             failure: None,
             scheduled: Millis::MAX,
+        }
+    }
+
+    /// Takes note of the nameservers that there are now: those of before count no longer.
+    pub(crate) fn follow(&mut self, generation: u32) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.tried = Tried::default();
+            self.plain = None;
         }
     }
 
@@ -326,7 +346,7 @@ mod tests {
             qclass: CLASS_IN,
         };
         let key = Key::new(&question, 0);
-        Lookup::new(key, number.into(), Via::DEFAULT, deadline, None)
+        Lookup::new(key, number.into(), Via::DEFAULT, deadline, None, Rank::New)
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Servers {
         Some(server.address)
     }
 
+    /// Whether there is one that is not tried.
+    pub(crate) fn has_other(&self, tried: Tried) -> bool {
+        (0..self.servers.len()).any(|index| tried.0 & (1 << index) == 0)
+    }
+
     /// Lets a lookup ask a nameserver again.
     pub(crate) fn forget(&self, address: SocketAddr, tried: &mut Tried) {
         let index = self

@@ -12,15 +12,19 @@ use crate::failure::Failure;
 use crate::key::{Key, KeyedHash};
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::policy::{self, Verdict};
+use crate::quota::{Quota, Rank};
 use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
 use crate::routes::{Routes, Upstreams, Via};
 use crate::servers::Servers;
 use crate::{Millis, SECOND};
 
 mod age;
+mod ask;
 mod lookup;
 #[cfg(test)]
 mod tests;
+
+use ask::Asked;
 
 /// Stub and client nest their deadlines: the relay answers within 2.5 s, a lookup ends within this,
 /// and clients wait 5 s.
@@ -46,6 +50,8 @@ pub struct Config {
     /// Who is asked for names under some suffixes; for all others those of
     /// [`Shard::set_nameservers`] are.
     pub routes: Routes,
+    /// Packets that may go upstream in any second, at least 10; 0 for no limit.
+    pub upstream_pps: u32,
 }
 
 /// Cache, lookups under way and nameservers of one stub. `C` is how the driver finds a client again.
@@ -55,6 +61,7 @@ pub struct Shard<C> {
     cache: Cache,
     pending: Pending<C>,
     upstreams: Upstreams,
+    quota: Quota,
     counters: Counters,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
@@ -65,6 +72,9 @@ pub struct Shard<C> {
 pub enum Step {
     /// The reply stands in `out`, this many bytes.
     Reply(usize),
+    /// The reply stands in `out`, this many bytes; and a nameserver is to be asked, so that the answer
+    /// is there anew when it expires.
+    ReplyAndAsk(usize, Ask),
     /// The client will be replied to by a later [`Action`]; a nameserver is to be asked first.
     Ask(Ask),
     /// The client will be replied to by a later [`Action`].
@@ -111,6 +121,7 @@ impl<C> Shard<C> {
             cache: Cache::new(config.cache_size),
             pending: Pending::new(),
             upstreams: Upstreams::new(&config.routes),
+            quota: Quota::new(config.upstream_pps),
             counters: Counters::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
@@ -157,7 +168,10 @@ impl<C> Shard<C> {
             && entry.is_fresh(now, &self.upstreams)
         {
             self.counters.hits += 1;
-            return Step::Reply(entry.reply(now, &asker, out));
+            return match entry.hit(now, &self.quota, &asker, out) {
+                (length, false) => Step::Reply(length),
+                (length, true) => self.prefetch(now, key, hash, length),
+            };
         }
         self.miss(now, client, &asker, key, hash, out)
     }
@@ -190,12 +204,26 @@ impl<C> Shard<C> {
         self.ask_what_waits(now, |_| true, actions);
     }
 
+    /// Says how many packets a question costs upstream from now on: one over UDP, two over TCP, with the
+    /// acknowledgement of its answer.
+    pub fn set_cost(&mut self, packets: u32) {
+        self.quota.set_cost(packets);
+    }
+
+    /// Says that packets went upstream that no [`Ask`] was for, such as those that open a connection.
+    pub fn spend(&mut self, now: Instant, packets: u32) {
+        let now = self.millis(now);
+        self.quota.spend(now, packets);
+        self.counters.packets += u64::from(packets);
+    }
+
     /// What has been done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters {
             cache_entries: self.cache.len() as u64,
             cache_bytes: self.cache.bytes() as u64,
+            queued: self.quota.len() as u64,
             ..self.counters
         }
     }
@@ -203,7 +231,8 @@ impl<C> Shard<C> {
     /// When [`Shard::tick`] is to be called next; `None` while no lookup is under way.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        let due = self.pending.next_due()?;
+        let due = [self.pending.next_due(), self.quota.due()];
+        let due = due.into_iter().flatten().min()?;
         Some(self.start + Duration::from_millis(due))
     }
 
@@ -223,8 +252,8 @@ impl<C> Shard<C> {
         self.counters.local += 1;
         let (rcode, record) = match verdict {
             Verdict::Refuse(failure) => return asker.reply(Content::Failure(&failure.show()), out),
-            Verdict::Any => match self.denial(now, asker, key, out) {
-                Some(length) => return length,
+            Verdict::Any => match denial(&mut self.cache, &self.hash, &self.upstreams, now, key) {
+                Some(denial) => return denial.reply(now, asker, out),
                 None => (rcode::NOERROR, Some(policy::hinfo(&asker.question))),
             },
             Verdict::Local { rcode, record } => (rcode, record),
@@ -242,27 +271,6 @@ impl<C> Shard<C> {
         asker.reply(content, out)
     }
 
-    /// Replies NXDOMAIN if this name is known not to exist: then no type of it does.
-    ///
-    /// Names below it are asked for all the same, though RFC 8020 would deny them. AmazonDNS answers
-    /// from private hosted zones laid over the public tree: `a.corp.example.com` can live in one while
-    /// `corp.example.com` exists nowhere, and one question for the latter must not make names vanish.
-    fn denial(
-        &mut self,
-        now: Millis,
-        asker: &Asker<'_>,
-        key: &Key,
-        out: &mut [u8],
-    ) -> Option<usize> {
-        let absent = key.without_type();
-        let entry = self
-            .cache
-            .get(self.hash.of(absent.as_bytes()), absent.as_bytes())?;
-        entry
-            .is_fresh(now, &self.upstreams)
-            .then(|| entry.reply(now, asker, out))
-    }
-
     fn miss(
         &mut self,
         now: Millis,
@@ -272,19 +280,22 @@ impl<C> Shard<C> {
         hash: u64,
         out: &mut [u8],
     ) -> Step {
-        if let Some(length) = self.denial(now, asker, &key, out) {
+        if let Some(denial) = denial(&mut self.cache, &self.hash, &self.upstreams, now, &key) {
             self.counters.hits += 1;
-            return Step::Reply(length);
+            return match denial.hit(now, &self.quota, asker, out) {
+                (length, false) => Step::Reply(length),
+                (length, true) => self.prefetch(now, key, hash, length),
+            };
         }
         let slot = self.pending.find(hash, &key);
         let under_way = slot.and_then(|slot| self.pending.get(slot));
         let late = under_way.is_some_and(|lookup| lookup.stale_sent);
-        let full = self.pending.waiters() >= MAX_WAITERS
-            || slot.is_none() && self.pending.len() >= MAX_LOOKUPS;
-        let mut stale = false;
+        let full = self.pending.waiters() >= MAX_WAITERS || slot.is_none() && self.is_full();
+        let fits = |rank| slot.is_some() || self.quota.admits(now, rank);
+        let mut rank = Rank::New;
         if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) {
-            stale = true;
-            if late || full || entry.is_to_wait(now, &self.upstreams) {
+            rank = Rank::Known;
+            if late || full || !fits(rank) || entry.is_to_wait(now, &self.upstreams) {
                 let length = asker.reply(entry.stale(), out);
                 self.counters.stale += 1;
                 return Step::Reply(length);
@@ -296,27 +307,57 @@ impl<C> Shard<C> {
             self.counters.servfail += 1;
             return Step::Reply(asker.reply(Content::Failure(&shown), out));
         }
-        if full {
-            self.counters.overload += 1;
+        let fits = fits(rank);
+        if full || !fits {
+            let (counter, failure) = match full {
+                true => (&mut self.counters.overload, Failure::Overload),
+                false => (&mut self.counters.over_quota, Failure::Quota),
+            };
+            *counter += 1;
             self.counters.servfail += 1;
-            let shown = Failure::Overload.show();
-            return Step::Reply(asker.reply(Content::Failure(&shown), out));
+            return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
         }
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
+            self.join(slot);
             self.pending.wait(slot, Waiter::new(client, asker));
             return Step::Wait;
         }
         self.counters.misses += 1;
-        let stale_at = stale.then_some(now + STALE_AFTER);
+        let stale_at = (rank == Rank::Known).then_some(now + STALE_AFTER);
         let via = self.upstreams.of(key.name());
-        let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at);
+        let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
         let slot = self.pending.insert(lookup);
         self.pending.wait(slot, Waiter::new(client, asker));
-        let ask = self.ask(now, slot);
+        let asked = self.ask(now, slot);
         self.pending.schedule(slot);
-        ask.map_or(Step::Wait, Step::Ask)
+        match asked {
+            Asked::Now(ask) => Step::Ask(ask),
+            _ => Step::Wait,
+        }
     }
+
+    fn is_full(&self) -> bool {
+        self.pending.len() >= MAX_LOOKUPS
+    }
+}
+
+/// The entry that says NXDOMAIN of this name: then no type of it exists.
+///
+/// Names below it are asked for all the same, though RFC 8020 would deny them. AmazonDNS answers
+/// from private hosted zones laid over the public tree: `a.corp.example.com` can live in one while
+/// `corp.example.com` exists nowhere, and one question for the latter must not make names vanish.
+fn denial<'a>(
+    cache: &'a mut Cache,
+    hash: &KeyedHash,
+    upstreams: &Upstreams,
+    now: Millis,
+    key: &Key,
+) -> Option<&'a mut Entry> {
+    let absent = key.without_type();
+    cache
+        .get(hash.of(absent.as_bytes()), absent.as_bytes())
+        .filter(|entry| entry.is_fresh(now, upstreams))
 }
 
 /// What the cache can still say about `key`, past its TTL or from earlier nameservers.

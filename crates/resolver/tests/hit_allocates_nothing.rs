@@ -73,6 +73,7 @@ fn a_hit_allocates_nothing() {
         cache_size: 1 << 20,
         seed: [1, 2],
         routes: Routes::new(vec![routed]).unwrap(),
+        upstream_pps: 900,
     };
     let mut shard = Shard::new(config, now);
     let mut actions = Vec::new();
@@ -126,6 +127,17 @@ fn a_hit_allocates_nothing() {
         }
     }
     assert_eq!(shard.counters().hits, 1000);
+
+    // Nor while a refresh is under way.
+    let now = now + Duration::from_secs(50);
+    let packet = query("www.test.", RecordType::A, true);
+    let step = shard.query(now, 0, Transport::Udp, &packet, &mut out);
+    assert!(matches!(step, Step::ReplyAndAsk(..)));
+    let count = allocations(|| {
+        let step = shard.query(now, 0, Transport::Udp, &packet, &mut out);
+        assert!(matches!(step, Step::Reply(_)));
+    });
+    assert_eq!(count, 0);
     // The counter does count.
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
 }

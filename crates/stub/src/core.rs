@@ -5,16 +5,13 @@
 //! taken for itself alone.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use link::Parent;
-use resolver::{
-    Action, Ask, Config, Counters, Failed, MAX_REPLY, Routes, Shard, Step, Ticket, Transport,
-};
+use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -53,19 +50,11 @@ struct State {
 impl Core {
     pub(crate) fn new(
         sockets: Vec<UdpSocket>,
-        cache_size: usize,
-        routes: Routes,
+        config: Config,
         parent: Parent,
         reach: watch::Sender<Reach>,
     ) -> Self {
-        // The standard library's hash keys come from the system's random numbers.
-        let seed = [(); 2].map(|()| RandomState::new().hash_one(0));
-        let upstreams = Mutex::new(Upstreams::new(&routes));
-        let config = Config {
-            cache_size,
-            seed,
-            routes,
-        };
+        let upstreams = Mutex::new(Upstreams::new(&config.routes));
         let shard = Shard::new(config, now());
         Self {
             state: Mutex::new(State {
@@ -116,6 +105,11 @@ impl Core {
             match step {
                 Step::Reply(length) => {
                     reply(out.get(..length).unwrap_or_default());
+                    Asked::Replied
+                }
+                Step::ReplyAndAsk(length, ask) => {
+                    reply(out.get(..length).unwrap_or_default());
+                    state.actions.push(Action::Ask(ask));
                     Asked::Replied
                 }
                 Step::Ask(ask) => {
@@ -186,9 +180,17 @@ impl Core {
             (is_first, upstreams.reach())
         };
         self.tell(reach);
-        if link_is_up {
-            self.act(|State { shard, actions, .. }| shard.link_is_up(now(), actions));
-        }
+        self.act(|State { shard, actions, .. }| {
+            shard.set_cost(carrier.packets());
+            if link_is_up {
+                shard.link_is_up(now(), actions);
+            }
+        });
+    }
+
+    /// Notes packets to a nameserver that no [`Ask`] was for.
+    pub(crate) fn spent(self: &Arc<Self>, packets: u32) {
+        self.act(|State { shard, .. }| shard.spend(now(), packets));
     }
 
     /// Tells the owner how far the stub has ever come.
@@ -332,6 +334,10 @@ impl Queries<'_> {
             .query(self.now, client, Transport::Udp, packet, out)
         {
             Step::Reply(length) => Some(length),
+            Step::ReplyAndAsk(length, ask) => {
+                self.actions.push(Action::Ask(ask));
+                Some(length)
+            }
             Step::Ask(ask) => {
                 self.actions.push(Action::Ask(ask));
                 None

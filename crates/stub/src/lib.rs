@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Config {
     pub cache_size: usize,
     /// Who is asked for names under some suffixes.
     pub routes: Routes,
+    /// Packets that may go to nameservers in any second; 0 for no limit.
+    pub upstream_pps: u32,
 }
 
 /// A stub resolver whose sockets are bound.
@@ -56,6 +59,7 @@ pub struct Stub {
     addresses: Vec<SocketAddr>,
     cache_size: usize,
     routes: Routes,
+    upstream_pps: u32,
 }
 
 /// Why the stub cannot listen.
@@ -96,6 +100,7 @@ impl Stub {
             addresses: Vec::new(),
             cache_size: config.cache_size,
             routes: config.routes.clone(),
+            upstream_pps: config.upstream_pps,
         };
         let mut left_out = None;
         for &address in &config.listen {
@@ -139,7 +144,14 @@ impl Stub {
         shutdown: impl Future<Output = ()>,
     ) {
         let (udp, tcp): (Vec<_>, Vec<_>) = self.sockets.into_iter().unzip();
-        let core = Arc::new(Core::new(udp, self.cache_size, self.routes, parent, reach));
+        let config = resolver::Config {
+            cache_size: self.cache_size,
+            // The standard library's hash keys come from the system's random numbers.
+            seed: [(); 2].map(|()| RandomState::new().hash_one(0)),
+            routes: self.routes,
+            upstream_pps: self.upstream_pps,
+        };
+        let core = Arc::new(Core::new(udp, config, parent, reach));
         let mut tasks = JoinSet::new();
         for index in 0..core.sockets() {
             tasks.spawn(udp::serve(Arc::clone(&core), index));

@@ -21,6 +21,7 @@ use crate::{BindError, Config, Reach, Routes, Stub};
 
 mod link_lost;
 mod old_parent;
+mod quota;
 mod relay;
 mod routes;
 mod tcp;
@@ -47,6 +48,15 @@ impl Lab {
     }
 
     fn with_routes(manner: Manner, discovered: &[SocketAddr], routes: Routes) -> Self {
+        Self::with(manner, discovered, routes, 0)
+    }
+
+    fn with_quota(manner: Manner, upstream_pps: u32) -> Self {
+        let nameserver = NAMESERVER.parse().unwrap();
+        Self::with(manner, &[nameserver], Routes::default(), upstream_pps)
+    }
+
+    fn with(manner: Manner, discovered: &[SocketAddr], routes: Routes, upstream_pps: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("v.sock");
         let relay = FakeRelay::start(&prefix, manner);
@@ -54,6 +64,7 @@ impl Lab {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes,
+            upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];
@@ -166,6 +177,7 @@ async fn a_taken_port_is_named() {
         listen: vec![address],
         cache_size: 1 << 20,
         routes: Routes::default(),
+        upstream_pps: 0,
     };
     let error = Stub::bind(&config).err().unwrap();
     assert!(matches!(error, BindError::InUse { address: named } if named == address));
@@ -246,6 +258,7 @@ async fn addresses_that_are_all_left_out_are_an_error() {
             listen,
             cache_size: 1 << 20,
             routes: Routes::default(),
+            upstream_pps: 0,
         })
     };
     // For documentation only (RFC 3849), so no system has them.

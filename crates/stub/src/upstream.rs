@@ -78,6 +78,7 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                     }
                     core.opened(nameserver, carrier);
                 }
+                core.spent(carrier.packets_to_connect());
                 let mut connection = Connection::new(stream, carrier, window);
                 let ended = connection.carry(&core, nameserver, &mut queue).await;
                 if carrier == Carrier::Relay || matches!(ended, Ok(Ended::Dropped)) {
@@ -302,6 +303,8 @@ impl Connection {
                 }
             }
         }
+        let again = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        core.spent(again.saturating_mul(self.carrier.packets()));
         queue.put_back(left);
     }
 

@@ -105,7 +105,7 @@ pub struct Ede<'a> {
     pub text: &'a str,
 }
 
-/// Info-codes of RFC 8914 section 5.2.
+/// Info-codes of RFC 8914 section 5.2 and of IANA's registry that it made.
 pub mod ede {
     /// None of the others.
     pub const OTHER: u16 = 0;
@@ -123,4 +123,6 @@ pub mod ede {
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;
     /// An error on the way to the nameserver.
     pub const NETWORK_ERROR: u16 = 23;
+    /// More was asked than may be asked upstream.
+    pub const OVER_QUOTA: u16 = 32;
 }

@@ -97,6 +97,7 @@ fn the_defaults_are_an_enclaves() {
     };
     assert_eq!(config.resolv_conf, Some(file));
     assert_eq!(config.cache_size, 16 << 20);
+    assert_eq!(config.upstream_pps, 900);
     assert_eq!(config.publish, Ports::Auto);
     assert_eq!(config.log.to_string(), "warn");
     assert_eq!(config.log_format, LogFormat::Text);
@@ -162,6 +163,19 @@ fn the_command_line_wins_over_the_environment_and_ours_over_the_old_ones() {
 }
 
 #[test]
+fn the_quota_is_a_number_of_packets_or_none() {
+    for (text, pps) in [("0", 0), ("10", 10), ("1000000", 1_000_000)] {
+        let config = parse(&["--upstream-pps", text, "app"]).unwrap();
+        assert_eq!(config.upstream_pps, pps);
+    }
+    let environment = [("PROXIFY_UPSTREAM_PPS", "200")];
+    assert_eq!(
+        parse_with(&["dns"], &environment).unwrap().upstream_pps,
+        200
+    );
+}
+
+#[test]
 fn an_error_says_what_is_wrong_where_and_what_to_write() {
     for (line, environment, hint) in [
         (
@@ -197,6 +211,8 @@ fn an_error_says_what_is_wrong_where_and_what_to_write() {
             &[],
             "16MiB",
         ),
+        (&["--upstream-pps", "9", "app"], &[], "from 10 to"),
+        (&["--upstream-pps", "1000001", "app"], &[], "0 for no"),
         (&["--parent", "tcp:10.0.0.1", "app"], &[], "loopback"),
         (&["dns", "--ready-fd", "1"], &[], "1 is not in 3.."),
         (&["dns", "app"], &[], "unexpected argument"),
@@ -325,6 +341,7 @@ fn help_shows_two_examples_and_every_option() {
         "listen",
         "resolv-conf",
         "cache-size",
+        "upstream-pps",
         "log",
         "log-format",
         "force",

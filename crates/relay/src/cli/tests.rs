@@ -16,6 +16,7 @@ fn without_options_it_is_the_parent_of_enclaves() {
     let options = Options::try_parse_from(["proxify-relay"]).unwrap();
     assert_eq!(options.listen, ListenAddress::VsockAny);
     assert_eq!(options.port, 8888);
+    assert_eq!(options.upstream_pps, 900);
     assert_eq!(options.resolv_conf, PathBuf::from("/etc/resolv.conf"));
     assert!(options.allow.is_empty() && options.deny.is_empty() && !options.insecure_tcp);
 }
@@ -35,6 +36,14 @@ fn rules_may_be_repeated() {
 }
 
 #[test]
+fn the_quota_is_a_number_of_packets_or_none() {
+    for (text, pps) in [("0", 0), ("10", 10), ("1000000", 1_000_000)] {
+        let options = Options::try_parse_from(["proxify-relay", "--upstream-pps", text]).unwrap();
+        assert_eq!(options.upstream_pps, pps);
+    }
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     assert_eq!(status(&["--help"]), ExitCode::SUCCESS);
     assert_eq!(status(&["--version"]), ExitCode::SUCCESS);
@@ -51,6 +60,8 @@ fn bad_usage_exits_64() {
         &["--log", "relay=loud"],
         &["--log-format", "xml"],
         &["--ready-fd", "2"],
+        &["--upstream-pps", "9"],
+        &["--upstream-pps", "1000001"],
         &["--no-such-option"],
         &["argument"],
     ] {

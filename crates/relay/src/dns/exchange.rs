@@ -17,9 +17,14 @@ use wire::ede;
 use super::query::{Query, is_truncated, reason};
 use super::{GIVE_UP, RESEND};
 use crate::admission::Seat;
+use crate::quota::{OverQuota, Quota};
+use crate::server::Relay;
 
 /// The largest UDP payload there is, so that no answer is cut by us.
 const MAX_DATAGRAM: usize = u16::MAX as usize;
+
+/// What a query over a TCP connection of its own costs of the quota: SYN, ACK, the query, ACK and FIN.
+const TCP_PACKETS: u32 = 5;
 
 thread_local! {
     /// Where datagrams land before their length is known: one for all queries of a thread, as it
@@ -32,12 +37,16 @@ pub(super) async fn answer(
     query: Query,
     nameserver: SocketAddr,
     seat: &Seat,
+    relay: &Relay,
     give_up: Instant,
 ) -> Vec<u8> {
-    let failure = match exchange(&query, nameserver, seat, give_up).await {
+    let failure = match exchange(&query, nameserver, seat, &relay.quota, give_up).await {
         Ok(reply) => return query.restore(reply),
         Err(failure) => failure,
     };
+    if let Failure::OverQuota(over) = failure {
+        relay.complain(Some(seat.peer()), "queries over the quota refused", &over);
+    }
     tracing::debug!(peer = %seat.peer(), %nameserver, "query failed: {failure}");
     query.servfail(failure.code(), &reason(nameserver, failure))
 }
@@ -56,6 +65,8 @@ enum Failure {
     Tcp(io::Error),
     #[error("the relay has too many queries in flight")]
     NoSocket,
+    #[error(transparent)]
+    OverQuota(#[from] OverQuota),
 }
 
 impl Failure {
@@ -63,6 +74,7 @@ impl Failure {
         match self {
             Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_REACHABLE_AUTHORITY,
             Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::NETWORK_ERROR,
+            Self::OverQuota(_) => ede::OVER_QUOTA,
         }
     }
 }
@@ -71,16 +83,22 @@ async fn exchange(
     query: &Query,
     nameserver: SocketAddr,
     seat: &Seat,
+    quota: &Quota,
     give_up: Instant,
 ) -> Result<Vec<u8>, Failure> {
+    quota.take(seat.peer(), 1).await?;
     // Held until the end: TCP takes the place of the UDP socket.
     let _socket = seat.socket().ok_or(Failure::NoSocket)?;
-    let reply = over_udp(query, nameserver, give_up).await?;
+    let reply = over_udp(query, nameserver, quota, give_up).await?;
     if !is_truncated(&reply) {
         return Ok(reply);
     }
-    match timeout_at(give_up, over_tcp(query, nameserver)).await {
-        Ok(reply) => reply.map_err(Failure::Tcp),
+    let whole = async {
+        quota.take(seat.peer(), TCP_PACKETS).await?;
+        over_tcp(query, nameserver).await.map_err(Failure::Tcp)
+    };
+    match timeout_at(give_up, whole).await {
+        Ok(reply) => reply,
         Err(_) => Err(Failure::NoAnswerOverTcp),
     }
 }
@@ -88,6 +106,7 @@ async fn exchange(
 async fn over_udp(
     query: &Query,
     nameserver: SocketAddr,
+    quota: &Quota,
     give_up: Instant,
 ) -> Result<Vec<u8>, Failure> {
     let any: SocketAddr = match nameserver {
@@ -98,7 +117,10 @@ async fn over_udp(
     socket.connect(nameserver).await?;
     let resend = (Instant::now() + RESEND).min(give_up);
     for until in [resend, give_up] {
-        socket.send(query.bytes()).await?;
+        // What was never sent goes before what may have been lost.
+        if until == resend || quota.try_take() {
+            socket.send(query.bytes()).await?;
+        }
         if let Ok(reply) = timeout_at(until, own_reply(&socket, query)).await {
             return Ok(reply?);
         }

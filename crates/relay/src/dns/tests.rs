@@ -8,11 +8,13 @@ use tokio::time::timeout;
 use wire::{Message, ede, rcode};
 
 use super::*;
-use crate::tests::{Log, Running, loopback, seat};
+use crate::Limits;
+use crate::tests::{Log, Running, limited, loopback, relay, seat};
 
 mod connection;
 mod deadlines;
 mod pipelined;
+mod quota;
 
 /// A query for A of `ec2.test`, with an OPT record (1232 bytes, DO) or without.
 pub(crate) fn query(id: u16, opt: bool) -> Vec<u8> {

@@ -40,6 +40,7 @@ fn entry(key: &Key, size: usize, lifetime: u32) -> Entry {
         lifetime,
         generation: 0,
         recheck: 0,
+        prefetch: Millis::MAX,
         epoch: 0,
         turn: 0,
     }

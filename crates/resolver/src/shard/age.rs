@@ -3,9 +3,11 @@
 
 use wire::{Ede, ede};
 
+use super::lookup::RECHECK;
 use crate::cache::Entry;
 use crate::failure::Shown;
 use crate::packed::{Kind, Ttls};
+use crate::quota::Quota;
 use crate::reply::{Asker, Content};
 use crate::routes::Upstreams;
 use crate::{Millis, SECOND};
@@ -50,6 +52,21 @@ impl Entry {
         now < self.recheck && self.epoch == upstreams.get(self.via).epoch
     }
 
+    /// Gives the reply of a hit, and whether that hit is to begin a refresh.
+    pub(super) fn hit(
+        &mut self,
+        now: Millis,
+        quota: &Quota,
+        asker: &Asker<'_>,
+        out: &mut [u8],
+    ) -> (usize, bool) {
+        let is_due = now >= self.prefetch && quota.is_ample(now);
+        if is_due {
+            self.prefetch = now + RECHECK;
+        }
+        (self.reply(now, asker, out), is_due)
+    }
+
     pub(super) fn failure(&self, now: Millis, upstreams: &Upstreams) -> Option<Shown> {
         let is_failure = self.answer.kind == Kind::Failure;
         let epoch = upstreams.get(self.via).epoch;
@@ -87,6 +104,11 @@ impl Entry {
             ede,
         }
     }
+}
+
+/// When a hit on an answer that came `now` begins a refresh: in the last tenth of its life.
+pub(super) fn prefetch_at(now: Millis, lifetime: u32) -> Millis {
+    now + Millis::from(lifetime) * SECOND * 9 / 10
 }
 
 /// For how many seconds to remember a failure of a lookup begun at `began`, after what the cache

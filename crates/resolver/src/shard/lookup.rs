@@ -1,27 +1,21 @@
 //! A lookup's way from the first question to its end: attempts, failover, retries, stale answers.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use wire::{ede, rcode};
 
-use super::age::failure_lifetime;
-use super::{Action, Ask, LOOKUP, Shard, stale_entry};
+use super::age::{failure_lifetime, prefetch_at};
+use super::{Action, LOOKUP, Shard, stale_entry};
 use crate::cache::Entry;
 use crate::failure::{Failed, Failure};
-use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
-use crate::pending::{Ticket, Waiter};
-use crate::reply::{self, Content};
-use crate::routes::Via;
+use crate::pending::{Lookup, Ticket, Waiter};
+use crate::quota::Rank;
+use crate::reply::Content;
 use crate::servers::Tried;
 use crate::validate::{Answer, Invalid};
 use crate::{Millis, SECOND};
-
-/// How long one nameserver may take before the next is asked as well: the relay sends a lost packet
-/// again after 1 s.
-const ATTEMPT: Millis = 1500;
 
 /// Rest before nameservers that are silent or out of reach are all asked once more, doubled each
 /// time: a restart is outlasted, and a lookup without hope costs four packets a nameserver.
@@ -33,11 +27,12 @@ const FIRST_LINK_REST: Millis = 10;
 /// ... up to this, so that a lookup may lose its link 50 times within [`LOOKUP`].
 const LONGEST_LINK_REST: Millis = 80;
 
-/// How long stale answers go out at once after a refresh has failed (RFC 8767 section 5).
-const RECHECK: Millis = 30 * SECOND;
+/// How long stale answers go out at once after a refresh has failed (RFC 8767 section 5), and no
+/// prefetch follows another.
+pub(super) const RECHECK: Millis = 30 * SECOND;
 
 impl<C> Shard<C> {
-    /// Takes what became of an [`Ask`]: the message as it came off the stream, or why there is none.
+    /// Takes what became of an [`Ask`](super::Ask): the message as it came off the stream, or why there is none.
     /// A ticket of a lookup that has ended, or of an attempt that has its result, is ignored.
     pub fn answer(
         &mut self,
@@ -67,8 +62,8 @@ impl<C> Shard<C> {
                     ..
                 }) if ticket.edns && ticket.generation == upstream.generation => {
                     // It may be OPT that it cannot read (RFC 6891 section 7).
-                    let ask = self.ask_at(now, ticket.slot, nameserver, false);
-                    actions.extend(ask.map(Action::Ask));
+                    lookup.plain = Some(nameserver);
+                    self.ask_on(now, ticket.slot, actions);
                     return self.pending.schedule(ticket.slot);
                 }
                 Err(why) => of_answer(nameserver, why),
@@ -77,6 +72,9 @@ impl<C> Shard<C> {
             Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
         };
         self.counters.failed_attempts += 1;
+        if result.is_err() {
+            self.quota.refund();
+        }
         if failure.is_silence() {
             upstream.stayed_silent(now, nameserver);
         }
@@ -90,6 +88,7 @@ impl<C> Shard<C> {
             self.tick_lookup(now, slot, actions);
             self.pending.schedule(slot);
         }
+        self.ask_what_fits(now, actions);
     }
 
     fn tick_lookup(&mut self, now: Millis, slot: usize, actions: &mut Vec<Action<C>>) {
@@ -98,8 +97,13 @@ impl<C> Shard<C> {
         };
         let is_due = |at: &mut Option<Millis>| at.take_if(|at| *at <= now).is_some();
         if lookup.deadline <= now {
-            let silent = lookup.asked.map_or(Failure::NotReady, Failure::Silent);
-            let failure = lookup.failure.unwrap_or(silent);
+            let failure = lookup
+                .failure
+                .unwrap_or(match (lookup.asked, lookup.place) {
+                    (Some(nameserver), _) => Failure::Silent(nameserver),
+                    (None, Some(_)) => Failure::Quota,
+                    (None, None) => Failure::NotReady,
+                });
             return self.fail(now, slot, failure, actions);
         }
         let is_silent = is_due(&mut lookup.attempt_at);
@@ -114,71 +118,8 @@ impl<C> Shard<C> {
             self.give_stale(now, slot, actions);
         }
         if is_silent || is_retry {
-            actions.extend(self.ask(now, slot).map(Action::Ask));
+            self.ask_on(now, slot, actions);
         }
-    }
-
-    /// What waits for these upstreams without an attempt in flight goes out.
-    pub(super) fn ask_what_waits(
-        &mut self,
-        now: Instant,
-        is_concerned: impl Fn(Via) -> bool,
-        actions: &mut Vec<Action<C>>,
-    ) {
-        let now = self.millis(now);
-        for slot in self.pending.slots() {
-            let Some(lookup) = self.pending.get(slot) else {
-                continue;
-            };
-            if lookup.in_flight.is_empty() && is_concerned(lookup.via) {
-                actions.extend(self.ask(now, slot).map(Action::Ask));
-                self.pending.schedule(slot);
-            }
-        }
-    }
-
-    /// Asks the next nameserver for a lookup; `None` if all have been asked. The caller schedules.
-    pub(super) fn ask(&mut self, now: Millis, slot: usize) -> Option<Ask> {
-        let lookup = self.pending.get(slot)?;
-        let upstream = self.upstreams.get_mut(lookup.via);
-        if lookup.generation != upstream.generation {
-            lookup.generation = upstream.generation;
-            lookup.tried = Tried::default();
-        }
-        let nameserver = upstream.servers.choose(now, &mut lookup.tried)?;
-        self.ask_at(now, slot, nameserver, true)
-    }
-
-    fn ask_at(
-        &mut self,
-        now: Millis,
-        slot: usize,
-        nameserver: SocketAddr,
-        edns: bool,
-    ) -> Option<Ask> {
-        let lookup = self.pending.get(slot)?;
-        let upstream = self.upstreams.get(lookup.via);
-        lookup.attempts = lookup.attempts.wrapping_add(1);
-        lookup.in_flight.push(lookup.attempts);
-        lookup.attempt_at = Some(now + ATTEMPT);
-        lookup.retry_at = None;
-        lookup.asked = Some(nameserver);
-        self.counters.asked += 1;
-        let key = &lookup.key;
-        let dnssec_ok = edns.then_some(key.has(Key::DO));
-        Some(Ask {
-            ticket: Ticket {
-                slot,
-                serial: lookup.serial,
-                attempt: lookup.attempts,
-                generation: upstream.generation,
-                nameserver,
-                edns,
-            },
-            nameserver,
-            route: Arc::clone(&upstream.suffix),
-            message: reply::upstream_query(key.name(), key.qtype(), key.has(Key::CD), dnssec_ok),
-        })
     }
 
     fn next_attempt(
@@ -207,9 +148,10 @@ impl<C> Shard<C> {
                 return self.pending.schedule(slot);
             }
         }
-        if let Some(ask) = self.ask(now, slot) {
-            actions.push(Action::Ask(ask));
-        } else if let Some(lookup) = self.pending.get(slot)
+        // The others are behind the relay's quota too.
+        let is_asked = failure != Failure::Quota && self.ask_on(now, slot, actions);
+        if !is_asked
+            && let Some(lookup) = self.pending.get(slot)
             && lookup.in_flight.is_empty()
         {
             let next_round = now + (NEXT_ROUND << lookup.rounds.min(8));
@@ -230,7 +172,7 @@ impl<C> Shard<C> {
         answer: Answer,
         actions: &mut Vec<Action<C>>,
     ) {
-        let Some(lookup) = self.pending.remove(ticket.slot) else {
+        let Some(lookup) = self.end(ticket.slot) else {
             return;
         };
         for (waiter, turn) in lookup.waiters.into_iter().zip(0..) {
@@ -241,6 +183,10 @@ impl<C> Shard<C> {
                 ede: None,
             };
             actions.push(reply_to(waiter, content, &mut self.scratch));
+        }
+        if answer.lifetime == 0 && lookup.rank == Rank::Prefetch {
+            // The nameserver's own cache is about to expire as well; what is known is fresh still.
+            return;
         }
         let absent = lookup.key.without_type();
         let absent_hash = self.hash.of(absent.as_bytes());
@@ -263,6 +209,7 @@ impl<C> Shard<C> {
                 via: lookup.via,
                 generation: ticket.generation,
                 recheck: 0,
+                prefetch: prefetch_at(now, answer.lifetime),
                 epoch: self.upstreams.get(lookup.via).epoch,
                 turn: 1,
             },
@@ -270,16 +217,26 @@ impl<C> Shard<C> {
     }
 
     /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL.
-    fn fail(&mut self, now: Millis, slot: usize, failure: Failure, actions: &mut Vec<Action<C>>) {
+    pub(super) fn fail(
+        &mut self,
+        now: Millis,
+        slot: usize,
+        failure: Failure,
+        actions: &mut Vec<Action<C>>,
+    ) {
         self.give_stale(now, slot, actions);
-        let Some(lookup) = self.pending.remove(slot) else {
+        let Some(lookup) = self.end(slot) else {
             return;
         };
         let shown = failure.show();
         for waiter in lookup.waiters {
             self.counters.servfail += 1;
+            self.counters.over_quota += u64::from(failure == Failure::Quota);
             let content = Content::Failure(&shown);
             actions.push(reply_to(waiter, content, &mut self.scratch));
+        }
+        if failure == Failure::Quota || lookup.rank == Rank::Prefetch {
+            return;
         }
         let upstream = self.upstreams.get(lookup.via);
         let epoch = upstream.epoch;
@@ -304,11 +261,20 @@ impl<C> Shard<C> {
                 via: lookup.via,
                 generation: upstream.generation,
                 recheck: 0,
+                prefetch: Millis::MAX,
                 epoch,
                 turn: 0,
             };
             self.cache.insert(lookup.hash, entry);
         }
+    }
+
+    fn end(&mut self, slot: usize) -> Option<Lookup<C>> {
+        let lookup = self.pending.remove(slot)?;
+        if let Some(place) = lookup.place {
+            self.quota.leave(place);
+        }
+        Some(lookup)
     }
 
     /// Gives a stale answer, if there is one, to all who wait; the lookup goes on.
@@ -327,8 +293,8 @@ impl<C> Shard<C> {
     }
 }
 
-/// The relay says in SERVFAIL's Extended DNS Error that it got no answer, or could not reach the
-/// nameserver; everything else is the nameserver's own word.
+/// The relay says in SERVFAIL's Extended DNS Error that it got no answer, could not reach the
+/// nameserver, or may not ask it now; everything else is the nameserver's own word.
 fn of_answer(nameserver: SocketAddr, why: Invalid) -> Failure {
     match why {
         Invalid::Rcode {
@@ -339,6 +305,10 @@ fn of_answer(nameserver: SocketAddr, why: Invalid) -> Failure {
             rcode: rcode::SERVFAIL,
             ede: Some(ede::NETWORK_ERROR),
         } => Failure::Unreachable(nameserver),
+        Invalid::Rcode {
+            rcode: rcode::SERVFAIL,
+            ede: Some(ede::OVER_QUOTA),
+        } => Failure::Quota,
         why => Failure::Invalid(nameserver, why),
     }
 }

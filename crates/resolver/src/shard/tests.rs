@@ -9,6 +9,8 @@ mod link;
 mod nameservers;
 mod overload;
 mod policy;
+mod prefetch;
+mod quota;
 mod random;
 mod replies;
 mod routes;

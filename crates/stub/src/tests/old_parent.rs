@@ -29,6 +29,10 @@ struct Lab {
 
 impl Lab {
     fn start(manner: Manner, nameservers: &[&str]) -> Self {
+        Self::with_quota(manner, nameservers, 0)
+    }
+
+    fn with_quota(manner: Manner, nameservers: &[&str], upstream_pps: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let prefix = dir.path().join("v.sock");
         let parent = OldParent::start(&prefix, manner);
@@ -36,6 +40,7 @@ impl Lab {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes: Routes::default(),
+            upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];
@@ -86,6 +91,33 @@ async fn names_resolve_over_one_connection_to_the_nameserver() {
     assert_all_right(lab.ask_many("m", 100)).await;
     let seen = lab.parent.seen();
     assert_eq!((seen.connects, seen.asked), (1, 120));
+}
+
+/// Five packets to connect and ask, and 45 lookups of two each in a second.
+#[tokio::test]
+async fn a_lookup_over_tcp_costs_two_packets_of_the_quota() {
+    let lab = Lab::with_quota(Manner::Old(Nameserver::Answers), &[NAMESERVER], 100);
+    assert_right(&lab.ask("first.example.com.").await);
+    let mut clients = lab.ask_many("n", 300);
+    let mut right = 0;
+    while let Some(reply) = clients.join_next().await {
+        right += usize::from(reply.unwrap().response_code == ResponseCode::NoError);
+    }
+    // Some time passes while they are asked for.
+    assert!((45..=80).contains(&right), "{right}");
+}
+
+/// 40 lookups, of which ten packets go out at once and 90 in a second: two seconds for five packets
+/// each, less than one for two.
+#[tokio::test]
+async fn a_connection_costs_three_packets_of_the_quota() {
+    let closing = Manner::Old(Nameserver::ClosesAfter(1));
+    let lab = Lab::with_quota(closing, &[NAMESERVER], 100);
+    let start = Instant::now();
+    for number in 0..40 {
+        assert_right(&lab.ask(&format!("n{number}.example.com.")).await);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(1800));
 }
 
 #[tokio::test]

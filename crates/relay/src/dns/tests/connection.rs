@@ -7,7 +7,11 @@ use super::*;
 async fn at_1024_queries_in_flight_the_relay_stops_reading() {
     crate::cli::raise_descriptor_limit();
     let nameserver = Polled::bind();
-    let (mut near, _served) = in_memory(64 * 1024, nameserver.address, Limits::default());
+    let limits = Limits {
+        upstream_pps: 0,
+        ..Limits::default()
+    };
+    let (mut near, _served) = in_memory(64 * 1024, nameserver.address, limits);
     let mut frames = Vec::new();
     for id in 0..1100 {
         frame::encode(&query(id, true), &mut frames).unwrap();

@@ -45,8 +45,8 @@ pub(super) fn in_memory(
 ) -> (DuplexStream, tokio::task::JoinHandle<Result<(), DnsError>>) {
     let (near, far) = duplex(pipe);
     let served = tokio::spawn(async move {
-        let (_drain, draining) = watch::channel(false);
-        serve(far, nameserver, &seat(&limits), &limits, draining).await
+        let (relay, _drain) = relay(limits);
+        serve(far, nameserver, &seat(&limits), &relay).await
     });
     (near, served)
 }

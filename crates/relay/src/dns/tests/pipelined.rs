@@ -15,7 +15,7 @@ fn numbered(id: u16) -> Vec<u8> {
 async fn of_1024_pipelined_queries_each_gets_its_own_answer_in_any_order() {
     crate::cli::raise_descriptor_limit();
     let nameserver = Nameserver::bind().await;
-    let relay = Running::start(loopback());
+    let relay = Running::start(limited(|limits| limits.upstream_pps = 0));
     let request = relay.parent.request(Command::Dns(nameserver.address));
     let (read, mut write) = tokio::io::split(request.await.unwrap().stream);
     let mut frames = Vec::new();

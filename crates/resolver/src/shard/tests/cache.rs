@@ -18,7 +18,7 @@ fn ttls_count_down_and_end() {
     lab.pass(ms(1));
     assert_eq!(lab.hit(&www()).ttls(), [59]);
     lab.pass(ms(58_999));
-    assert_eq!(lab.hit(&www()).ttls(), [1]);
+    assert_eq!(lab.last_hit(&www()).ttls(), [1]);
     lab.pass(ms(1));
     assert!(lab.is_miss(&www()));
 }
@@ -28,7 +28,7 @@ fn a_positive_answer_lives_one_day_at_most() {
     let mut lab = Lab::new(&[FIRST]);
     assert_eq!(lab.miss(&www(), &www_is(1, 1_000_000)).ttls(), [86_400]);
     lab.pass(secs(DAY - 1));
-    assert_eq!(lab.hit(&www()).ttls(), [1]);
+    assert_eq!(lab.last_hit(&www()).ttls(), [1]);
     lab.pass(secs(1));
     assert!(lab.is_miss(&www()));
 }
@@ -42,7 +42,7 @@ fn a_negative_answer_lives_as_its_soa_says_and_five_minutes_at_most() {
             let shown = u32::try_from(lifetime).unwrap();
             assert_eq!(lab.miss(&www(), &answer).ttls(), [shown]);
             lab.pass(secs(lifetime - 1));
-            let reply = lab.hit(&www());
+            let reply = lab.last_hit(&www());
             assert_eq!(reply.rcode(), answer.rcode());
             assert_eq!(reply.ttls(), [1]);
             assert_eq!(reply.authorities[0].record_type(), RecordType::SOA);
@@ -71,7 +71,7 @@ fn a_chain_lives_as_long_as_its_shortest_link() {
         .answer(a("c.test", 60, 1));
     assert_eq!(lab.miss(&www(), &chain).ttls(), [300, 20, 60]);
     lab.pass(secs(19));
-    assert_eq!(lab.hit(&www()).ttls(), [281, 1, 41]);
+    assert_eq!(lab.last_hit(&www()).ttls(), [281, 1, 41]);
     lab.pass(secs(1));
     assert!(lab.is_miss(&www()));
 }

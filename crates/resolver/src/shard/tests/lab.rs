@@ -64,13 +64,23 @@ impl Lab {
         Self::with(nameservers, self::routes(routes), 1 << 20)
     }
 
+    /// One that may send so many packets a second.
+    pub(super) fn with_quota(nameservers: &[SocketAddr], upstream_pps: u32) -> Self {
+        Self::configured(
+            nameservers,
+            Config {
+                upstream_pps,
+                ..config(Routes::default(), 1 << 20)
+            },
+        )
+    }
+
     pub(super) fn with(nameservers: &[SocketAddr], routes: Routes, cache_size: usize) -> Self {
+        Self::configured(nameservers, config(routes, cache_size))
+    }
+
+    pub(super) fn configured(nameservers: &[SocketAddr], config: Config) -> Self {
         let now = Instant::now();
-        let config = Config {
-            cache_size,
-            seed: [1, 2],
-            routes,
-        };
         let mut lab = Self {
             shard: Shard::new(config, now),
             now,
@@ -102,6 +112,10 @@ impl Lab {
             Step::Reply(length) => {
                 let message = self.out[..length].to_vec();
                 self.carry_out(vec![Action::Reply { client, message }]);
+            }
+            Step::ReplyAndAsk(length, ask) => {
+                let message = self.out[..length].to_vec();
+                self.carry_out(vec![Action::Reply { client, message }, Action::Ask(ask)]);
             }
             Step::Ask(ask) => self.asks.push(ask),
             Step::Wait | Step::Drop => {}
@@ -224,6 +238,14 @@ impl Lab {
         self.reply(client)
     }
 
+    /// Takes the reply of a hit near the end of its TTL. The refresh that it begins fails.
+    pub(super) fn last_hit(&mut self, query: &Query) -> Message {
+        let client = self.query(query);
+        let ask = self.asked();
+        self.answer(&ask, &error(&ask, ResponseCode::Refused));
+        self.reply(client)
+    }
+
     /// Asks, lets the nameserver answer, and takes the reply.
     pub(super) fn miss(&mut self, query: &Query, answer: &Message) -> Message {
         let client = self.query(query);
@@ -238,6 +260,16 @@ impl Lab {
         let is_miss = !self.asks.is_empty();
         self.asks.clear();
         is_miss
+    }
+}
+
+/// Without a quota: most promises are not about it.
+pub(super) fn config(routes: Routes, cache_size: usize) -> Config {
+    Config {
+        cache_size,
+        seed: [1, 2],
+        routes,
+        upstream_pps: 0,
     }
 }
 

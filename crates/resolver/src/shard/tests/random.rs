@@ -5,9 +5,11 @@ use hickory_proto::rr::RecordType;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::lab::{FIRST, Lab, Query, SECOND, THIRD, error, ms, query, routes, secs, servfail_with};
+use super::lab::{
+    FIRST, Lab, Query, SECOND, THIRD, config, error, ms, query, routes, secs, servfail_with,
+};
 use crate::records::{a, soa};
-use crate::{Ask, Failed};
+use crate::{Ask, Config, Failed};
 
 const CACHE: usize = 6000;
 
@@ -128,7 +130,11 @@ fn every_query_has_one_reply_in_time() {
     for seed in 0..100 {
         let mut random = StdRng::seed_from_u64(seed);
         let routes = routes(&[("5.test", &[THIRD, SECOND]), ("sub.5.test", &[FIRST])]);
-        let mut lab = Lab::with(&[FIRST, SECOND], routes, CACHE);
+        let config = Config {
+            upstream_pps: [0, 10, 50][random.random_range(0..3)],
+            ..config(routes, CACHE)
+        };
+        let mut lab = Lab::configured(&[FIRST, SECOND], config);
         let mut answered = Vec::new();
         // One reply a query, its id, question and time are checked by the lab.
         for _ in 0..500 {
@@ -140,5 +146,6 @@ fn every_query_has_one_reply_in_time() {
         lab.pass(secs(4));
         assert_eq!(lab.waiting(), 0, "seed {seed}");
         assert_eq!(lab.shard.next_tick(), None);
+        assert_eq!(lab.shard.counters().queued, 0);
     }
 }

@@ -14,6 +14,10 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_resolver::TokioResolver;
 
+mod storm;
+
+use storm::storm;
+
 type Outcome = Result<(), Box<dyn Error>>;
 
 const STUB: &str = "127.0.0.1:53";
@@ -30,6 +34,13 @@ fn main() -> Outcome {
         ["pipeline", name, count] => pipeline(name, count.parse()?),
         ["watch", until, ref pairs @ ..] => watch(Path::new(until), pairs),
         ["until", seconds, name, address] => until(seconds.parse()?, name, address.parse()?),
+        ["storm", rate, seconds, quota, queries, ref hot @ ..] => storm(
+            rate.parse()?,
+            seconds.parse()?,
+            quota.parse()?,
+            Path::new(queries),
+            hot,
+        ),
         ["hickory", name] => hickory(name),
         ["old-enclave", link, nameserver, name] => {
             old_enclave(Path::new(link), nameserver.parse()?, name)
@@ -37,6 +48,7 @@ fn main() -> Outcome {
         _ => Err(
             "usage: probe both NAME | crowd NAME COUNT | pipeline NAME COUNT \
                   | watch FILE NAME=ADDRESS… | until SECONDS NAME ADDRESS | hickory NAME \
+                  | storm RATE SECONDS QUOTA FILE NAME… \
                   | old-enclave LINK NAMESERVER NAME"
                 .into(),
         ),
