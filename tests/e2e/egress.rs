@@ -150,7 +150,10 @@ fn by_redirect_a_connection_that_cannot_be_ends_at_once() {
         .env("PROXIFY_EGRESS", "redirect")
         .env("CONNECT", connect)
         .run(&format!("{SERVICES}{FAILURES}"));
-    assert_eq!(ran.lines(), vec!["then ECONNRESET"; 10], "{ran}");
+    // The reset may come before connect() has returned.
+    let is_reset = |line: &String| line.ends_with(" ECONNRESET");
+    let lines = ran.lines();
+    assert!(lines.len() == 10 && lines.iter().all(is_reset), "{ran}");
     assert_each_is_logged_once(&ran);
 }
 

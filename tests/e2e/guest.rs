@@ -127,7 +127,12 @@ fn connections_leave_the_guest_and_keep_their_errors() {
              told 16; status 16"
         ));
         let each = [&["peer HTTP/1.0 200"; 2][..], &failures].concat();
-        ran.assert_prints(&[&each[..], &each, &["status 0"]].concat());
+        // A redirected connection's reset may come before connect() has returned.
+        let lines = ran.lines().into_iter();
+        let lines: Vec<String> = lines
+            .map(|line| line.replace("connect ECONNRESET", "then ECONNRESET"))
+            .collect();
+        assert_eq!(lines, [&each[..], &each, &["status 0"]].concat(), "{ran}");
     }
 }
 
