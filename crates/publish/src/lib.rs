@@ -11,7 +11,8 @@
 //!
 //! - [`Ports`]: what is published, as on the command line;
 //! - `port`: one published port, and its pool of waiting BINDs;
-//! - `listeners`: which ports programs listen on, for [`Ports::Auto`];
+//! - `listeners`: which ports programs listen on, for [`Ports::Auto`], by the kernel's tables, whose
+//!   lines are [`Socket`]s;
 //! - `program`: the way to a program's listener.
 //!
 //! A [`Publisher`] has a thread of its own, so that bulk data keeps no name from being answered.
@@ -22,6 +23,7 @@ mod auto;
 mod listeners;
 mod port;
 mod ports;
+mod proc_net;
 mod program;
 mod trouble;
 
@@ -40,6 +42,7 @@ use crate::port::Port;
 use crate::program::Program;
 
 pub use ports::{ParsePortsError, Ports, Publication, Word};
+pub use proc_net::Socket;
 
 /// What connections get to carry their last bytes at the end: the programs have ended by then.
 const GRACE: Duration = Duration::from_secs(1);
