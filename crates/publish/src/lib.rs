@@ -47,9 +47,10 @@ pub use proc_net::Socket;
 /// What connections get to carry their last bytes at the end: the programs have ended by then.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Connections at a time, and BINDs that wait: with two descriptors each well within what the relay
-/// takes. Clients beyond it wait in the parent's kernel.
-const CONNECTIONS: u32 = 16 * 1024;
+/// Connections at a time, and BINDs that wait: of the 16,384 that the relay takes from an enclave,
+/// clients leave a quarter to the enclave's own names and TCP. Those beyond it wait in the parent's
+/// kernel.
+const CONNECTIONS: u32 = 12 * 1024;
 
 /// What is published, and through whom.
 #[derive(Clone, Debug)]
