@@ -171,6 +171,19 @@ fn of_several_proxifys_the_next_publishes_when_the_owner_has_ended() {
 }
 
 #[test]
+fn beside_dns_what_programs_listen_on_is_published_too() {
+    let ran = sandbox("auto").options(&["--no-proxify"]).run(&format!(
+        "{TOOLS}
+         $PROXIFY dns &
+         serve 0.0.0.0:8000
+         until_soon vpc row 10.0.0.10:8000 1 && echo by dns
+         $PROXIFY -- python3 $TCP serve 0.0.0.0:8001 &
+         until_soon vpc row 10.0.0.10:8001 1 && echo under another"
+    ));
+    ran.assert_prints(&["by dns", "under another"]);
+}
+
+#[test]
 fn what_a_program_sent_before_its_end_arrives() {
     let ran = sandbox("none").run(&format!(
         "{TOOLS}

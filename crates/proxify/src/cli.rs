@@ -66,7 +66,7 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Go on outside an enclave.
     pub(crate) force: bool,
-    /// APP, or the stub alone.
+    /// APP, or nothing.
     pub(crate) job: Job,
 }
 
@@ -151,7 +151,8 @@ Examples:
   proxify -- /server --port 50051
       run /server; the parent's own nameservers answer, through proxify-relay on the parent
   proxify dns --nameservers cidr:10.0.0.0/16 --ready-fd 3 3>/run/ready &
-      for init scripts: only the stub, asking 10.0.0.2; a line on /run/ready says that it serves
+      for init scripts: the same without an APP, asking 10.0.0.2; a line on /run/ready says that
+      names are served
 
 An APP that is named dns runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
@@ -234,8 +235,8 @@ struct Options {
     )]
     upstream_pps: u32,
     /// Which ports of the parent reach programs here: auto (each port that a program listens on, but
-    /// on loopback), none, or a list of PORT, PARENT:PORT and ADDR:PARENT:PORT, as 8443:443. Beside
-    /// dns and --force, auto is none.
+    /// on loopback), none, or a list of PORT, PARENT:PORT and ADDR:PARENT:PORT, as 8443:443. Outside
+    /// an enclave, auto is none.
     #[arg(
         long,
         global = true,

@@ -2,8 +2,8 @@
 //!
 //! An enclave has no network but a vsock to its parent instance. `proxify -- APP` answers DNS on
 //! loopback, from a cache and through its relay on the parent, names that stub in resolv.conf, and
-//! runs APP as a child. Ports of the parent lead to APP's listeners. `proxify dns` answers names alone,
-//! for init scripts.
+//! runs APP as a child. Connections go out through the parent too, and its ports lead to APP's
+//! listeners. `proxify dns` does the same for programs that an init script starts itself.
 //!
 //! The order of a start is what this file is for: the command line, whether this is an enclave,
 //! signals blocked, `lo`, the lock that says who owns the stub, the stub, its nameservers,
@@ -99,7 +99,7 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
     } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {
         info!("outside an enclave TCP goes its own way: routes and packet rules stay as they are");
     }
-    if config.publish == Ports::Auto && !(is_enclave && matches!(config.job, Job::App { .. })) {
+    if config.publish == Ports::Auto && !is_enclave {
         config.publish = Ports::None;
     }
     // One thread: it is the main one that must start APP, and a stub's work fits into one.

@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
+
+use publish::Socket;
 
 /// A process that listens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,9 +24,6 @@ impl fmt::Display for Listener {
         write!(f, "{} (pid {})", self.comm.escape_default(), self.pid)
     }
 }
-
-/// The state of a listening TCP socket in /proc/net/tcp.
-const TCP_LISTEN: &str = "0A";
 
 /// Looks at the tables, which can miss a socket while others come and go.
 const ATTEMPTS: usize = 3;
@@ -76,16 +75,12 @@ fn look(address: SocketAddr) -> Vec<Listener> {
 }
 
 /// The inodes of the sockets of one table that stand in the way of `wanted`.
-fn inodes(tcp: bool, table: &str, wanted: SocketAddr) -> Vec<String> {
-    let sockets = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let local = socket_address(fields.nth(1)?)?;
-        let state = fields.nth(1)?;
-        let inode = fields.nth(5)?;
-        let listens = !tcp || state == TCP_LISTEN;
-        (listens && in_the_way(local, wanted)).then(|| inode.to_owned())
-    });
-    sockets.collect()
+fn inodes(tcp: bool, table: &str, wanted: SocketAddr) -> Vec<u64> {
+    let sockets = table.lines().filter_map(Socket::of_line);
+    sockets
+        .filter(|socket| (!tcp || socket.listens) && in_the_way(socket.address, wanted))
+        .map(|socket| socket.inode)
+        .collect()
 }
 
 fn in_the_way(local: SocketAddr, wanted: SocketAddr) -> bool {
@@ -93,26 +88,9 @@ fn in_the_way(local: SocketAddr, wanted: SocketAddr) -> bool {
     local.port() == wanted.port() && (all || local.ip() == wanted.ip())
 }
 
-/// `0100007F:0035`: each 32-bit word of the address in the machine's byte order.
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let mut bytes = Vec::new();
-    for word in ip.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        bytes.extend_from_slice(&word.to_ne_bytes());
-    }
-    let ip = match bytes.len() {
-        4 => IpAddr::from(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
-        16 => IpAddr::from(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
     use super::*;
 
@@ -148,7 +126,7 @@ mod tests {
                    garbage\n 4: 0100007F 5\n";
         assert_eq!(
             inodes(false, udp, "127.0.0.1:53".parse().unwrap()),
-            ["42", "43"]
+            [42, 43]
         );
         assert!(
             inodes(true, udp, "127.0.0.1:53".parse().unwrap()).is_empty(),
@@ -156,6 +134,6 @@ mod tests {
         );
         let tcp6 = "header\n 0: 00000000000000000000000001000000:0035 \
                     00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 7\n";
-        assert_eq!(inodes(true, tcp6, "[::1]:53".parse().unwrap()), ["7"]);
+        assert_eq!(inodes(true, tcp6, "[::1]:53".parse().unwrap()), [7]);
     }
 }

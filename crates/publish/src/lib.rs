@@ -11,7 +11,8 @@
 //!
 //! - [`Ports`]: what is published, as on the command line;
 //! - `port`: one published port, and its pool of waiting BINDs;
-//! - `listeners`: which ports programs listen on, for [`Ports::Auto`];
+//! - `listeners`: which ports programs listen on, for [`Ports::Auto`], by the kernel's tables, whose
+//!   lines are [`Socket`]s;
 //! - `program`: the way to a program's listener.
 //!
 //! A [`Publisher`] has a thread of its own, so that bulk data keeps no name from being answered.
@@ -22,6 +23,7 @@ mod auto;
 mod listeners;
 mod port;
 mod ports;
+mod proc_net;
 mod program;
 mod trouble;
 
@@ -40,13 +42,15 @@ use crate::port::Port;
 use crate::program::Program;
 
 pub use ports::{ParsePortsError, Ports, Publication, Word};
+pub use proc_net::Socket;
 
 /// What connections get to carry their last bytes at the end: the programs have ended by then.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Connections at a time, and BINDs that wait: with two descriptors each well within what the relay
-/// takes. Clients beyond it wait in the parent's kernel.
-const CONNECTIONS: u32 = 16 * 1024;
+/// Connections at a time, and BINDs that wait: of the 16,384 that the relay takes from an enclave,
+/// clients leave a quarter to the enclave's own names and TCP. Those beyond it wait in the parent's
+/// kernel.
+const CONNECTIONS: u32 = 12 * 1024;
 
 /// What is published, and through whom.
 #[derive(Clone, Debug)]

@@ -8,22 +8,14 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The state of a listening socket.
-const LISTEN: &str = "0A";
-
-/// A listening socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Listener {
-    pub(crate) address: SocketAddr,
-    inode: u64,
-}
+use crate::proc_net::Socket;
 
 /// The listening sockets of this network namespace, in the order of their addresses.
 ///
 /// # Errors
 ///
 /// /proc is not there, or not to be read.
-pub(crate) fn listening() -> io::Result<Vec<Listener>> {
+pub(crate) fn listening() -> io::Result<Vec<Socket>> {
     let mut found = read(BufReader::new(File::open("/proc/net/tcp")?))?;
     match File::open("/proc/net/tcp6") {
         Ok(file) => found.extend(read(BufReader::new(file))?),
@@ -56,7 +48,7 @@ impl Watch {
             .any(|each| !self.ours.contains_key(&each.inode))
         {
             let own = own_sockets()?;
-            let known = |each: &Listener| (each.inode, own.contains(&each.inode));
+            let known = |each: &Socket| (each.inode, own.contains(&each.inode));
             self.ours = listeners.iter().map(known).collect();
         }
         let mut ports: BTreeMap<u16, Vec<SocketAddr>> = BTreeMap::new();
@@ -99,42 +91,16 @@ fn own_sockets() -> io::Result<BTreeSet<u64>> {
 }
 
 /// The listeners of one table, up to its first other socket.
-fn read(table: impl BufRead) -> io::Result<Vec<Listener>> {
+fn read(table: impl BufRead) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
-    for line in table.lines().skip(1) {
-        let line = line?;
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (Some(address), Some(state), Some(inode)) =
-            (fields.get(1), fields.get(3), fields.get(9))
-        else {
-            continue;
-        };
-        if *state != LISTEN {
-            break;
+    for line in table.lines() {
+        match Socket::of_line(&line?) {
+            Some(socket) if socket.listens => found.push(socket),
+            Some(_) => break,
+            None => {}
         }
-        let listener = socket_address(address)
-            .zip(inode.parse().ok())
-            .map(|(address, inode)| Listener { address, inode });
-        found.extend(listener);
     }
     Ok(found)
-}
-
-/// `0100007F:0035`: each 32-bit word of the address in the machine's byte order.
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let mut bytes = Vec::new();
-    for word in ip.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        bytes.extend_from_slice(&word.to_ne_bytes());
-    }
-    let ip = match bytes.len() {
-        4 => IpAddr::from(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
-        16 => IpAddr::from(Ipv6Addr::from(*bytes.first_chunk::<16>()?)).to_canonical(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! pool. Clients that come while none waits are kept by the parent's kernel.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use link::{Accepted, Command, ExchangeError, Parent, Stream, carry};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::ports::Publication;
@@ -29,7 +30,8 @@ const LEAST: usize = 4;
 /// thousand connections a second.
 const MOST: usize = 32;
 
-/// A BIND that ends sooner than this, and unused, was not really granted.
+/// A BIND that ends sooner than this, and unused, was not really granted: nothing is said to be
+/// published, and the pool does not grow.
 const SHORT: Duration = Duration::from_millis(100);
 
 /// How often a client is told of, beside those that are left out.
@@ -131,7 +133,6 @@ impl Port {
         if accepted.bound.ip().is_unspecified() && !listen.ip().is_unspecified() {
             return Err(Failure::Open);
         }
-        self.granted();
         Ok(accepted)
     }
 
@@ -141,12 +142,21 @@ impl Port {
         mut accepted: Accepted,
         permit: OwnedSemaphorePermit,
     ) -> Waited {
-        let since = Instant::now();
         let waiting = Waiting::new(self);
-        let client = accepted.accept_peer().await;
+        let (held, client) = {
+            let mut client = pin!(accepted.accept_peer());
+            match timeout(SHORT, &mut client).await {
+                Ok(client) => (false, client),
+                Err(_) => {
+                    self.granted();
+                    (true, client.await)
+                }
+            }
+        };
         let last = waiting.end() == 0;
         match client {
             Ok(client) => {
+                self.granted();
                 if last {
                     self.grow();
                 }
@@ -158,7 +168,7 @@ impl Port {
                 });
                 Waited::Taken
             }
-            Err(ExchangeError::Closed) if since.elapsed() >= SHORT => Waited::Unused,
+            Err(ExchangeError::Closed) if held => Waited::Unused,
             Err(source) => Waited::Failed(Failure::Ended(source)),
         }
     }

@@ -49,7 +49,7 @@ impl Ports {
                 (Word::None, 1) => return Ok(Self::None),
                 (Word::Auto, _) => return Err(ParsePortsError::NotAlone { word: "auto" }),
                 (Word::None, _) => return Err(ParsePortsError::NotAlone { word: "none" }),
-                (Word::Port(new), _) => match list.iter().find(|old| old.parent == new.parent) {
+                (Word::Port(new), _) => match list.iter().find(|old| old.overlaps(new)) {
                     Some(old) if old == new => {}
                     Some(old) => {
                         return Err(ParsePortsError::Twice {
@@ -62,6 +62,15 @@ impl Ports {
             }
         }
         Ok(Self::List(list))
+    }
+}
+
+impl Publication {
+    /// Whether the parent can listen for one of them only.
+    fn overlaps(&self, other: &Self) -> bool {
+        let (one, other) = (self.parent, other.parent);
+        let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+        one.port() == other.port() && (every || one.ip() == other.ip())
     }
 }
 
@@ -134,8 +143,8 @@ pub enum ParsePortsError {
         /// Which.
         word: &'static str,
     },
-    /// One port of the parent for two programs.
-    #[error("{one} and {other} are one port of the parent for two programs")]
+    /// One port of the parent for two programs, or on all addresses and on one of them.
+    #[error("{one} and {other} take one port of the parent for two programs, or twice")]
     Twice {
         /// The first.
         one: Publication,
@@ -172,6 +181,7 @@ mod tests {
         let Ports::List(list) = parsed("8443:443,80,80").unwrap() else {
             panic!("a list");
         };
+        assert!(parsed("127.0.0.1:80:80,[::1]:80:80,10.0.0.10:80:81").is_ok());
         let texts: Vec<String> = list.iter().map(Publication::to_string).collect();
         assert_eq!(texts, ["8443:443", "80:80"]);
     }
@@ -203,6 +213,8 @@ mod tests {
             ("auto,80", "`auto` stands alone"),
             ("80,none", "`none` stands alone"),
             ("8080:80,8080:81", "two programs"),
+            ("80:1,[::]:80:2", "two programs"),
+            ("8080:80,127.0.0.1:8080:80", "or twice"),
         ] {
             let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -68,6 +68,13 @@ async fn connect_to(addresses: &[SocketAddr]) -> Result<TcpStream, ProgramError>
     let mut failure = ProgramError::Gone;
     for address in addresses.iter().copied() {
         match timeout(CONNECT, TcpStream::connect(address)).await {
+            // Nothing listens, and the port is one that the kernel gives to connections: this got it, and
+            // would keep the program from listening there.
+            Ok(Ok(stream)) if is_itself(&stream) => {
+                let _ = stream.set_zero_linger();
+                let source = io::ErrorKind::ConnectionRefused.into();
+                failure = ProgramError::Connect { address, source };
+            }
             Ok(Ok(stream)) => {
                 // The client's end decides what belongs together; here nothing waits for more.
                 let _ = stream.set_nodelay(true);
@@ -78,6 +85,15 @@ async fn connect_to(addresses: &[SocketAddr]) -> Result<TcpStream, ProgramError>
         }
     }
     Err(failure)
+}
+
+/// Whether both ends are one socket (RFC 9293 §3.5, simultaneous open).
+fn is_itself(stream: &TcpStream) -> bool {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) => local == peer,
+        // It has ended already, as its bytes will show.
+        _ => false,
+    }
 }
 
 /// Why there is no connection to the program.
@@ -92,4 +108,22 @@ pub(crate) enum ProgramError {
     },
     #[error("the program at {address} did not accept within {} s", CONNECT.as_secs())]
     TimedOut { address: SocketAddr },
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_connected_to_itself_is_no_program() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(is_itself(&socket.connect(address).await.unwrap()));
+        let program = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = program.local_addr().unwrap();
+        assert!(!is_itself(&TcpStream::connect(address).await.unwrap()));
+    }
 }

@@ -159,6 +159,19 @@ async fn a_wait_that_the_parent_ends_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_grant_that_is_taken_back_at_once_is_none() {
+    let relay = Relay::start();
+    let (_listener, port) = program().await;
+    let _publisher = relay.publish(PARENT, port);
+    for _ in 0..2 {
+        drop(relay.waiting().await);
+    }
+    let _asked = relay.asked().await;
+    let more = timeout(Duration::from_millis(100), relay.listener.accept()).await;
+    assert!(more.is_err(), "one asks, until a grant holds");
+}
+
+#[tokio::test]
 async fn a_program_that_does_not_listen_closes_the_clients_connection() {
     let relay = Relay::start();
     let (listener, port) = program().await;

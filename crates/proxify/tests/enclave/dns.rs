@@ -1,4 +1,4 @@
-//! `proxify dns`: the stub alone, for init scripts.
+//! `proxify dns`: the service without an APP, for init scripts.
 
 use std::os::unix::net::UnixDatagram;
 

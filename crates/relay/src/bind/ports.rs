@@ -11,8 +11,7 @@
 //! bind(2), never across an await. A connection is never dropped between two hands: what a BIND cannot
 //! use it gives back, and the next one gets it.
 
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,12 +54,20 @@ pub(crate) struct Ports {
 #[derive(Debug, Default)]
 struct State {
     ports: HashMap<SocketAddr, Port>,
-    /// Names a waiter for good.
+    /// Numbers waiters, and ports by their first.
     next: u64,
+}
+
+/// A port from its opening to its end: the address alone may be another enclave's by then.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    address: SocketAddr,
+    number: u64,
 }
 
 #[derive(Debug)]
 struct Port {
+    number: u64,
     owner: Peer,
     bound: SocketAddr,
     /// The newest last.
@@ -95,7 +102,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Place {
     ports: Arc<Ports>,
-    port: SocketAddr,
+    port: Key,
     bound: SocketAddr,
     number: u64,
     client: oneshot::Receiver<Client>,
@@ -177,16 +184,16 @@ impl Ports {
         if owned.count() >= PORTS {
             return Err(QueueError::Ports);
         }
-        let (key, mut port) = self.open(address, peer)?;
-        let place = self.add(number, key, &mut port)?;
-        state.ports.insert(key, port);
+        let (address, mut port) = self.open(number, address, peer)?;
+        let place = self.add(number, address, &mut port)?;
+        state.ports.insert(address, port);
         Ok(Joined::Place(place))
     }
 
     fn add(
         self: &Arc<Self>,
         number: u64,
-        key: SocketAddr,
+        address: SocketAddr,
         port: &mut Port,
     ) -> Result<Place, QueueError> {
         if port.waiting.len() >= WAITING {
@@ -200,16 +207,21 @@ impl Ports {
         port.changed.notify_one();
         Ok(Place {
             ports: Arc::clone(self),
-            port: key,
+            port: Key {
+                address,
+                number: port.number,
+            },
             bound: port.bound,
             number,
             client,
         })
     }
 
-    /// Listens at `address`. The key has the port that is bound, where any was asked for.
+    /// Listens at `address`. The address that is given has the port that is bound, where any was asked
+    /// for.
     fn open(
         self: &Arc<Self>,
+        number: u64,
         address: SocketAddr,
         owner: Peer,
     ) -> Result<(SocketAddr, Port), QueueError> {
@@ -218,11 +230,13 @@ impl Ports {
             .local_addr()
             .map_err(|source| ListenError::System { address, source })?;
         info!(peer = %owner, "listening on {bound}");
-        let key = SocketAddr::new(address.ip(), bound.port());
+        let address = SocketAddr::new(address.ip(), bound.port());
+        let key = Key { address, number };
         let changed = Arc::new(Notify::new());
         let (open, closed) = watch::channel(());
         let accepting = Arc::clone(self).accept(key, listener, Arc::clone(&changed), open);
         let port = Port {
+            number,
             owner,
             bound,
             waiting: Vec::new(),
@@ -233,13 +247,13 @@ impl Ports {
             closed,
         };
         tokio::spawn(accepting);
-        Ok((key, port))
+        Ok((address, port))
     }
 
     /// A port's task, until nobody has waited for the grace, or the relay stops.
     async fn accept(
         self: Arc<Self>,
-        key: SocketAddr,
+        key: Key,
         listener: TcpListener,
         changed: Arc<Notify>,
         open: watch::Sender<()>,
@@ -258,7 +272,10 @@ impl Ports {
                     }
                     Err(error) => {
                         if !std::mem::replace(&mut complained, true) {
-                            warn!("cannot accept on {key}: {error}; tried again until it works");
+                            warn!(
+                                "cannot accept on {}: {error}; tried again until it works",
+                                key.address
+                            );
                         }
                         sleep(ACCEPT_PAUSE).await;
                     }
@@ -271,10 +288,13 @@ impl Ports {
                 break;
             }
         }
-        // In this order: who waits for the end may listen then.
+        // In one step, or who is given any free port could get this one while it is still listed; and
+        // before its end is told: who waits for that may listen then.
+        let mut state = self.state();
         drop(listener);
-        if let Entry::Occupied(port) = self.state().ports.entry(key) {
-            let port = port.remove();
+        let port = state.ports.remove(&key.address);
+        drop(state);
+        if let Some(port) = port {
             info!(peer = %port.owner, "not listening on {} any more", port.bound);
             port.unserved.into_iter().for_each(Client::reset);
         }
@@ -282,9 +302,9 @@ impl Ports {
     }
 
     /// Hands out what there is, and says what to do next.
-    fn turn(&self, key: SocketAddr) -> Turn {
+    fn turn(&self, key: Key) -> Turn {
         let mut state = self.state();
-        let Some(port) = state.ports.get_mut(&key) else {
+        let Some(port) = state.port(key) else {
             return Turn::Closing;
         };
         while let Some(client) = port.unserved.pop_front() {
@@ -310,18 +330,18 @@ impl Ports {
     }
 
     /// Takes no more waiters, unless one has come.
-    fn close(&self, key: SocketAddr) -> bool {
+    fn close(&self, key: Key) -> bool {
         let mut state = self.state();
-        let Some(port) = state.ports.get_mut(&key) else {
+        let Some(port) = state.port(key) else {
             return true;
         };
         port.closing |= port.waiting.is_empty();
         port.closing
     }
 
-    /// A connection that needs a waiter.
-    fn put(&self, key: SocketAddr, client: Client) {
-        match self.state().ports.get_mut(&key) {
+    /// A connection that needs a waiter, of this enclave alone.
+    fn put(&self, key: Key, client: Client) {
+        match self.state().port(key) {
             Some(port) => {
                 port.unserved.push_back(client);
                 port.changed.notify_one();
@@ -330,8 +350,8 @@ impl Ports {
         }
     }
 
-    fn leave(&self, key: SocketAddr, number: u64) {
-        if let Some(port) = self.state().ports.get_mut(&key) {
+    fn leave(&self, key: Key, number: u64) {
+        if let Some(port) = self.state().port(key) {
             port.waiting.retain(|waiter| waiter.number != number);
             port.changed.notify_one();
         }
@@ -340,6 +360,14 @@ impl Ports {
     fn state(&self) -> MutexGuard<'_, State> {
         // Changed in steps that cannot panic between them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The port, unless it has ended.
+    fn port(&mut self, key: Key) -> Option<&mut Port> {
+        let port = self.ports.get_mut(&key.address)?;
+        (port.number == key.number).then_some(port)
     }
 }
 
