@@ -204,10 +204,20 @@ impl Machinery {
         self.tasks.shutdown().await;
     }
 
-    async fn try_out(&self) -> Result<(), EgressError> {
-        for (family, _) in &self.families {
-            self_test::run(*family, self.way).await?;
-            debug!(%family, way = %self.way, "self-test passed");
+    /// IPv6 may fail here too, where somebody's packet rules refuse it; but not by the detour as long as
+    /// redirecting may carry both.
+    async fn try_out(&mut self) -> Result<(), EgressError> {
+        for (family, _) in self.families.clone() {
+            let Err(error) = self_test::run(family, self.way).await else {
+                debug!(%family, way = %self.way, "self-test passed");
+                continue;
+            };
+            if family == Family::V4 || self.way == Way::Detour {
+                return Err(error.into());
+            }
+            take_away(family, self.device())?;
+            self.families.retain(|(carried, _)| *carried != family);
+            info!("IPv6 is not carried: {error}");
         }
         Ok(())
     }

@@ -180,6 +180,50 @@ fn put_address(address: SocketAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(&address.port().to_be_bytes());
 }
 
+/// The first bytes of a stream, in few reads. No read goes beyond what is known to belong to them, for
+/// what follows is the stream's next reader's.
+#[derive(Debug)]
+struct Head<const N: usize> {
+    bytes: [u8; N],
+    filled: usize,
+}
+
+impl<const N: usize> Head<N> {
+    fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            filled: 0,
+        }
+    }
+
+    /// What has been read.
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    /// The bytes from `from` on, which must have been read.
+    fn at<const M: usize>(&self, from: usize) -> [u8; M] {
+        let bytes = self.bytes.get(from..).and_then(<[u8]>::first_chunk);
+        bytes.copied().unwrap_or([0; M])
+    }
+
+    /// One read of what is missing to `size` bytes, which is at least one.
+    async fn read(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        size: usize,
+    ) -> std::io::Result<()> {
+        let room = self.bytes.get_mut(self.filled..size).unwrap_or_default();
+        match stream.read(room).await? {
+            0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.filled += read;
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Reads exactly `N` bytes: what follows belongs to the stream's next reader.
 async fn take<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::socks::server::{self, HandshakeError};
+use link::socks::server::{self, HandshakeError, Request};
 use link::{Command, Reply, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -23,13 +23,13 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
     let peer = seat.peer();
     let mut drain = relay.drain.clone();
-    let handshake = timeout(relay.limits.handshake, server::read_request(&mut stream));
-    let command = tokio::select! {
-        command = handshake => command,
+    let handshake = timeout(relay.limits.handshake, read_request(&mut stream));
+    let request = tokio::select! {
+        request = handshake => request,
         () = drained(&mut drain) => return,
     };
-    let command = match command {
-        Ok(Ok(command)) => command,
+    let request = match request {
+        Ok(Ok(request)) => request,
         // A probe for life, or an enclave that changed its mind: nothing to complain about.
         Ok(Err(HandshakeError::Closed)) => return debug!(%peer, "closed during its handshake"),
         Ok(Err(error)) => {
@@ -45,8 +45,9 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
             );
         }
     };
+    let command = request.command;
     debug!(%peer, "{command}");
-    match serve(stream, command, &seat, &relay).await {
+    match serve(stream, request, &seat, &relay).await {
         Ok(()) => {}
         Err(ConnectionError::Denied { to, denied }) => relay.refused(peer, command, to, &denied),
         Err(error) => relay.complain(
@@ -57,29 +58,40 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
     }
 }
 
+/// The greeting of a CONNECT that came with it is answered by one write with the reply, which wakes
+/// the enclave once.
+async fn read_request(stream: &mut Stream) -> Result<Request, HandshakeError> {
+    let mut request = Request::read(stream).await?;
+    if !matches!(request.command, Command::Connect(_)) {
+        request.tell_method(stream).await?;
+    }
+    Ok(request)
+}
+
 async fn serve(
     mut stream: Stream,
-    command: Command,
+    request: Request,
     seat: &Seat,
     relay: &Relay,
 ) -> Result<(), ConnectionError> {
     let drain = relay.drain.clone();
+    let command = request.command;
     match command {
         Command::Connect(to) => {
             if let Err(error) = allowed(to, relay) {
-                refuse(stream, Some(error.reply())).await;
+                refuse_unanswered(stream, request, error.reply()).await;
                 return Err(error);
             }
             match tunnel::connect(to, &relay.limits).await {
                 Ok((target, bound)) => {
                     // How a tunnel ends is the business of its two ends.
-                    let end = tunnel::serve(stream, target, bound, &relay.limits).await;
+                    let end = tunnel::serve(stream, request, target, bound, &relay.limits).await;
                     debug!(peer = %seat.peer(), "{command} ended: {end:?}");
                 }
                 Err(error) => {
                     // Closed ports and dead hosts are everyday life for APP, which is told.
                     debug!(peer = %seat.peer(), "{command} failed: {error}");
-                    refuse(stream, Some(error.reply())).await;
+                    refuse_unanswered(stream, request, error.reply()).await;
                 }
             }
         }
@@ -153,6 +165,13 @@ async fn refuse(mut stream: Stream, reply: Option<Reply>) {
     };
     // Whether the peer heard it is the peer's concern.
     let _ = timeout(LINGER, farewell).await;
+}
+
+/// As [`refuse`], of a request whose greeting may not have been answered.
+async fn refuse_unanswered(mut stream: Stream, mut request: Request, reply: Reply) {
+    if request.tell_method(&mut stream).await.is_ok() {
+        refuse(stream, Some(reply)).await;
+    }
 }
 
 /// Why a connection ended that had sent a whole request.

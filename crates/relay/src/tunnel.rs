@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use link::socks::server;
+use link::socks::server::Request;
 use link::{Carried, Reply, Stream, carry};
 use nix::errno::Errno;
 use tokio::net::TcpStream;
@@ -36,11 +36,12 @@ pub(crate) async fn connect(
 /// the tunnel its grace, and drops it then.
 pub(crate) async fn serve(
     mut stream: Stream,
+    request: Request,
     target: TcpStream,
     bound: SocketAddr,
     limits: &Limits,
 ) -> io::Result<Carried> {
-    let reply = server::write_reply(&mut stream, Reply::Succeeded, bound);
+    let reply = request.reply(&mut stream, Reply::Succeeded, bound);
     timeout(limits.handshake, reply)
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;

@@ -79,6 +79,35 @@ fn the_detour_passes_its_self_test() {
     });
 }
 
+/// A machine that refuses all of IPv6 still has its IPv4.
+#[test]
+fn what_refuses_ipv6_leaves_ipv4_carried() {
+    let name = "machinery::tests::what_refuses_ipv6_leaves_ipv4_carried";
+    in_namespaces(name, || {
+        sh(
+            "ip link set lo up; ip addr add 192.0.2.1/32 dev lo; ip addr add fd00::1/128 dev lo
+            ip6tables-legacy -A OUTPUT -p tcp -j REJECT",
+        );
+        // Looking makes the tables.
+        state();
+        let before = state();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let config = config(Mode::Auto);
+            let machinery = Machinery::start(&config, Way::Redirect).await.unwrap();
+            let families: Vec<Family> = machinery.families.iter().map(|each| each.0).collect();
+            assert_eq!(families, [Family::V4]);
+            let ipv6 = sh("ip -6 route; ip6tables-legacy -t nat -S");
+            assert!(!ipv6.contains("proxify") && !ipv6.contains("/1"), "{ipv6}");
+            machinery.end().await;
+        });
+        assert_eq!(state(), before);
+    });
+}
+
 /// The self-test can fail: without its rules no connection arrives.
 #[test]
 fn a_way_without_rules_does_not_pass() {

@@ -23,8 +23,10 @@ pub(super) struct Direction {
     held: Held,
     /// Bytes that the far end took.
     carried: u64,
-    /// The last read filled its buffer.
+    /// More than a buffer's worth came without a pause when bytes came last.
     bulk: bool,
+    /// Bytes that were spliced since the near end was empty.
+    spliced: usize,
     /// splice(2) does not know the socket that is read.
     copies_only: bool,
     /// The near end has ended, and the far end has been told.
@@ -100,7 +102,10 @@ impl Direction {
                     self.ended = true;
                 }
                 Ok(_) => {}
-                Err(error) if is_transient(&error) => self.bulk = false,
+                Err(error) if is_transient(&error) => {
+                    self.bulk = self.spliced >= BUFFER;
+                    self.spliced = 0;
+                }
                 Err(error) => return Poll::Ready(Err(Fault::Read(error))),
             }
         }
@@ -152,12 +157,15 @@ impl Direction {
     fn splice(&mut self, from: &End) -> io::Result<usize> {
         let Some(pipe) = Pipe::lend() else {
             // One buffer's worth by copying; then a pipe may be free.
-            self.bulk = false;
+            self.spliced = 0;
             return Err(Errno::EINTR.into());
         };
         let filled = from.read(|| pipe.fill(from));
         match filled {
-            Ok(length @ 1..) => self.held = Held::Pipe { pipe, length },
+            Ok(length @ 1..) => {
+                self.held = Held::Pipe { pipe, length };
+                self.spliced = self.spliced.saturating_add(length);
+            }
             _ => pipe.give_back(),
         }
         if let Err(error) = &filled

@@ -70,8 +70,12 @@ impl Pipe {
     }
 }
 
-/// Bytes asked of one call: as many as the pipe takes.
-const LENGTH: usize = CAPACITY as usize;
+/// Bytes asked of one call: as many as the pipe takes if they begin and end within a page. A page more
+/// would often leave a few behind, for two calls of their own.
+const LENGTH: usize = CAPACITY as usize - PAGE;
+
+/// Of a processor's memory, in bytes: a pipe's slot holds no more (pipe(7)).
+const PAGE: usize = 4096;
 
 fn flags() -> SpliceFFlags {
     SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::{
-    Command, NO_AUTHENTICATION, RESERVED, Reply, VERSION, is_closed, put_address, take,
+    Command, Head, NO_AUTHENTICATION, RESERVED, Reply, VERSION, is_closed, put_address, take,
     take_address,
 };
 
@@ -35,18 +35,40 @@ where
     put_address(destination, &mut bytes);
     stream.write_all(&bytes).await?;
 
-    match take(stream).await? {
-        [VERSION, NO_AUTHENTICATION] => read_reply(stream).await,
-        [VERSION, method] => Err(ExchangeError::Malformed {
-            what: "method",
-            byte: method,
-        }),
-        [version, _] => Err(ExchangeError::Malformed {
-            what: "version",
-            byte: version,
-        }),
+    let mut head = Head::<{ METHOD + LEAST_REPLY }>::new();
+    while head.bytes().len() < METHOD {
+        head.read(stream, METHOD + LEAST_REPLY).await?;
     }
+    match head.bytes() {
+        [VERSION, NO_AUTHENTICATION, ..] => {}
+        [VERSION, method, ..] => {
+            return Err(ExchangeError::Malformed {
+                what: "method",
+                byte: *method,
+            });
+        }
+        head => {
+            return Err(ExchangeError::Malformed {
+                what: "version",
+                byte: head.first().copied().unwrap_or_default(),
+            });
+        }
+    }
+    while head.bytes().len() < METHOD + LEAST_REFUSAL {
+        head.read(stream, METHOD + LEAST_REPLY).await?;
+    }
+    let reply = head.bytes().get(METHOD..).unwrap_or_default();
+    read_reply(&mut reply.chain(stream)).await
 }
+
+/// Bytes that tell the method.
+const METHOD: usize = 2;
+
+/// What of a reply tells that it is a refusal, in bytes. Nothing is read after one.
+const LEAST_REFUSAL: usize = 4;
+
+/// The shortest reply that says "succeeded", in bytes: its address is an IPv4 one.
+const LEAST_REPLY: usize = 10;
 
 /// A BIND's second reply: the address of the client whose connection the stream carries from here.
 /// One that is written as IPv4 in IPv6 (RFC 4291 §2.5.5.2) is given as IPv4.

@@ -4,10 +4,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+use tokio::time::timeout;
 
 use super::client::{self, ExchangeError};
 use super::server::{self, HandshakeError, MAX_METHODS, MAX_NAME};
 use super::*;
+
+/// Longer than anything here takes, short enough that a hang is seen.
+const SOON: Duration = Duration::from_secs(30);
 
 const GREETING: &[u8] = &[5, 1, 0];
 const CONNECT_V4: &[u8] = &[5, 1, 0, 1, 10, 0, 1, 17, 1, 187];
@@ -123,6 +127,36 @@ async fn a_request_may_come_at_once_or_a_byte_at_a_time_and_later_bytes_stay() {
         assert_eq!(command.unwrap().to_string(), "CONNECT 10.0.1.17:443");
         assert_eq!(answered, [5, 0]);
         assert_eq!(left, b"early data");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_asked_is_told_method_and_reply_at_once_and_one_that_waits_the_method() {
+    const METHOD: &[u8] = &[5, 0];
+    const REPLY: &[u8] = &[5, 0, 0, 1, 10, 0, 0, 9, 0x9C, 0x40];
+    let bytes = [GREETING, CONNECT_V4].concat();
+    for waits_after in [GREETING.len(), bytes.len()] {
+        let (mut near, mut far) = duplex(64);
+        let client = async {
+            let (first, rest) = bytes.split_at(waits_after);
+            near.write_all(first).await.unwrap();
+            let mut answer = [0; METHOD.len() + REPLY.len()];
+            let read = near.read(&mut answer).await.unwrap();
+            near.write_all(rest).await.unwrap();
+            near.read_exact(&mut answer[read..]).await.unwrap();
+            assert_eq!(answer.to_vec(), [METHOD, REPLY].concat());
+            read
+        };
+        let parent = async {
+            let request = server::Request::read(&mut far).await.unwrap();
+            let bound = "10.0.0.9:40000".parse().unwrap();
+            request.reply(&mut far, Reply::Succeeded, bound).await
+        };
+        let both = async { tokio::join!(client, parent) };
+        let (read, replied) = timeout(SOON, both).await.expect("each waits for the other");
+        replied.unwrap();
+        let has_asked = waits_after == bytes.len();
+        assert_eq!(read, METHOD.len() + if has_asked { REPLY.len() } else { 0 });
     }
 }
 
@@ -248,6 +282,37 @@ async fn a_parent_that_closes_or_babbles_is_told_apart() {
             matches!(result, Err(ExchangeError::Malformed { .. })),
             "{babble:?}: {result:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn method_and_reply_are_read_in_any_pieces_and_leave_the_rest() {
+    let to = "10.0.1.17:443".parse().unwrap();
+    for bound in ["10.0.0.9:40000", "[2001:db8::1]:443"] {
+        let bound: SocketAddr = bound.parse().unwrap();
+        let mut answer = vec![5, 0];
+        server::write_reply(&mut answer, Reply::Succeeded, bound)
+            .await
+            .unwrap();
+        for cut in 0..=answer.len() {
+            let (mut near, mut far) = duplex(64);
+            let (first, second) = answer.split_at(cut);
+            let send = async {
+                near.write_all(first).await.unwrap();
+                tokio::task::yield_now().await;
+                near.write_all(&[second, b"rest"].concat()).await.unwrap();
+                near.shutdown().await.unwrap();
+            };
+            let receive = async {
+                let got = client::request(&mut far, Command::Connect(to)).await;
+                let mut left = Vec::new();
+                far.read_to_end(&mut left).await.unwrap();
+                (got.unwrap(), left)
+            };
+            let ((), (got, left)) = tokio::join!(send, receive);
+            assert_eq!(got, bound);
+            assert_eq!(left, b"rest");
+        }
     }
 }
 

@@ -89,6 +89,24 @@ async fn small_messages_need_no_pipe_and_keep_nothing() {
 }
 
 #[tokio::test]
+async fn a_stream_that_pauses_is_spliced_on_until_it_brings_little() {
+    let (mut near, from) = pair();
+    let (mut far, to) = pair();
+    let mut direction = Direction::default();
+    for (size, spliced_on) in [(2 * BUFFER, true), (2 * BUFFER, true), (100, false)] {
+        near.write_all(&vec![1; size]).unwrap();
+        let end = direction.carried() + size as u64;
+        while direction.carried() < end {
+            poll_once(&mut direction, &from, &to).await;
+        }
+        // Once more, to see that the near end is empty.
+        poll_once(&mut direction, &from, &to).await;
+        far.read_exact(&mut vec![0; size]).unwrap();
+        assert_eq!(direction.bulk, spliced_on, "after {size} bytes");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_without_end_leaves_others_their_turn() {
     let (near, from) = pair();
     let (far, to) = pair();
