@@ -91,7 +91,7 @@ impl Options {
     ///
     /// A line that says what is wrong and what to write.
     pub(super) fn check(self, job: Job) -> Result<Config, String> {
-        let Options {
+        let Self {
             parent,
             port,
             nameservers,
