@@ -167,9 +167,10 @@ Examples:
   proxify -- /server --port 50051
       run /server; the parent's own nameservers answer, through proxify-relay on the parent
   proxify dns --nameservers cidr:10.0.0.0/16 --ready-fd 3 3>/run/ready &
-      for init scripts: only the stub, asking 10.0.0.2; a line on /run/ready says that it serves
+      for init scripts: the same without an APP, asking 10.0.0.2; a line on /run/ready says that
+      names are served
 
-proxify dns is the stub alone, until TERM or INT; proxify dns --help has its options.
+proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
 An APP that is named dns runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
 )]
@@ -181,9 +182,7 @@ struct Cli {
     app: Vec<OsString>,
 }
 
-/// Only the stub, in the foreground, until TERM or INT.
-///
-/// It writes resolv.conf and carries TCP as beside an APP, and runs none.
+/// The same as beside an APP, without one: in the foreground, until TERM or INT.
 #[derive(Debug, Parser)]
 #[command(name = "proxify", bin_name = "proxify dns")]
 struct Dns {
