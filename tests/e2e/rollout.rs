@@ -34,7 +34,7 @@ fn an_old_image_resolves_through_our_relay() {
     let zones = ["10.0.1.17", "10.0.2.17"];
     ran.assert_prints(&[&zones[..], &zones, &zones, &["2", "tcp"]].concat());
     assert_quoted(&ran, "DEBUG CONNECT 10.0.0.2:53 peer=");
-    assert!(!ran.stderr().contains("DEBUG RESOLV_CONF"), "{ran}");
+    assert!(!ran.stderr().contains("DEBUG DNS"), "{ran}");
 }
 
 /// An old image that asks the getter, or anything else on the parent itself, needs a rule for it.
@@ -74,12 +74,16 @@ print(s.makefile(\"rb\").read()[3:])";
 
 #[test]
 fn our_relay_says_which_image_it_has() {
-    let ran = sandbox!()
-        .env("PROXIFY_RELAY_LOG", "debug")
-        .run("getent hosts 10.0.1.17 | awk '{print $2}'");
-    ran.assert_prints(&["ip-10-0-1-17.ec2.internal"]);
-    assert_quoted(&ran, "DEBUG RESOLV_CONF peer=");
-    assert!(!ran.stderr().contains("CONNECT 10.0.0.2:53"), "{ran}");
+    // With a list it does not ask for RESOLV_CONF.
+    for nameservers in ["auto", "10.0.0.2"] {
+        let ran = sandbox!()
+            .env("PROXIFY_NAMESERVERS", nameservers)
+            .env("PROXIFY_RELAY_LOG", "debug")
+            .run("getent hosts 10.0.1.17 | awk '{print $2}'");
+        ran.assert_prints(&["ip-10-0-1-17.ec2.internal"]);
+        assert_quoted(&ran, "DEBUG DNS 10.0.0.2:53 peer=");
+        assert!(!ran.stderr().contains("CONNECT 10.0.0.2:53"), "{ran}");
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use super::*;
 
 fn parse(line: &[&str]) -> Result<Config, clap::Error> {
@@ -79,6 +81,42 @@ fn dns_takes_options_before_and_after() {
     let config = parse_with(&["dns", "--parent", "unix:/run/x"], &environment).unwrap();
     assert_eq!(config.job, Job::Dns { ready_fd: Some(4) });
     assert_eq!(config.parent.to_string(), "unix:/run/x_2");
+}
+
+#[test]
+fn what_is_given_before_dns_and_behind_it_counts_together() {
+    let line = [
+        "--publish=80",
+        "--egress-allow=10.0.0.0/8",
+        "--listen=127.0.0.1:53",
+        "--route=a=10.0.0.1",
+        "dns",
+        "--publish=81,82",
+        "--egress-allow=[fd00::]/8",
+        "--listen=127.0.0.2:53",
+        "--route=b=10.0.0.2",
+    ];
+    let config = parse(&line).unwrap();
+    let publish = Ports::from_words(&["80", "81", "82"].map(|word| word.parse().unwrap()));
+    assert_eq!(config.publish, publish.unwrap());
+    let rules = ["10.0.0.0/8", "[fd00::]/8"].map(|rule| rule.parse().unwrap());
+    assert_eq!(config.egress_allow, rules);
+    let listen = ["127.0.0.1:53", "127.0.0.2:53"].map(|address| address.parse().unwrap());
+    assert_eq!(config.listen, listen);
+    assert_eq!(config.routes.iter().count(), 2);
+
+    for line in [
+        &["--port", "1", "dns", "--port", "2"][..],
+        &["dns", "--port", "1", "--port", "2"],
+    ] {
+        assert!(error(line, &[]).contains("cannot be used multiple times"));
+    }
+    assert_eq!(app(&["--log", "dns", "app", "dns"]).0, "app");
+    let line = ["--ready-fd", "3", "dns"];
+    assert!(error(&line, &[]).contains("--ready-fd"));
+    for line in [&["dns", "--", "app"][..], &["dns", "dns"]] {
+        assert!(error(line, &[]).contains("unexpected argument"), "{line:?}");
+    }
 }
 
 #[test]
@@ -348,12 +386,16 @@ fn help_shows_two_examples_and_every_option() {
     ] {
         assert!(help.contains(&format!("--{option} ")) || help.contains(&format!("--{option}\n")));
     }
-    assert!(error(&["dns", "--help"], &[]).contains("--ready-fd"));
+    let help = error(&["--force", "dns", "--help"], &[]);
+    for part in ["proxify dns [OPTIONS]", "--ready-fd", "--egress-allow"] {
+        assert!(help.contains(part), "{help}");
+    }
 }
 
 #[test]
 fn the_definition_is_sound() {
     Cli::command().debug_assert();
+    Dns::command().debug_assert();
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::work::PORT_HANDOVER;
 use super::*;
+use crate::cli::ResolvConfFile;
 
 /// A directory that stands for /etc and /run, and the address of one stub.
 struct Machine {
