@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 /// Says in the child that it is in the namespaces already.
-const INSIDE: &str = "EGRESS_TEST_INSIDE";
+const INSIDE: &str = "PROXIFY_TEST_INSIDE";
 
 /// Runs `body` in new network and mount namespaces, as root there; `name` is the test's own path.
 ///

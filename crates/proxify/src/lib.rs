@@ -19,6 +19,7 @@ mod listener_of;
 mod lo;
 mod log;
 #[cfg(test)]
+#[path = "../../egress/src/namespaces.rs"]
 mod namespaces;
 mod owner;
 mod ready;

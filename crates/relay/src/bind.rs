@@ -9,6 +9,7 @@
 //! than [`WAIT`]. Then the relay closes it, and the enclave, the old one too, sends another at once.
 
 mod listener;
+mod place;
 mod ports;
 
 use std::io;
@@ -21,7 +22,8 @@ use link::socks::server;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
-pub(crate) use ports::{Client, Place, Ports, QueueError};
+pub(crate) use place::{Client, Place, QueueError};
+pub(crate) use ports::Ports;
 
 use crate::config::Limits;
 

@@ -12,28 +12,29 @@
 //! use it gives back, and the next one gets it.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::{Peer, Reply};
-use tokio::net::{TcpListener, TcpStream};
+use link::Peer;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::BindTo;
 use super::listener::{ListenError, listen};
+use super::place::{Client, Place, QueueError};
 use crate::admission::Seat;
 use crate::config::Limits;
 use crate::server::drained;
 
 /// BINDs that wait on one port: the old `proxify` keeps as many as its program's backlog, at most 128,
 /// and dials again without a pause when one is refused.
-const WAITING: usize = 128;
+pub(super) const WAITING: usize = 128;
 
 /// Ports of one enclave: a server has a handful, and each may fill [`WAITING`] descriptors.
-const PORTS: usize = 64;
+pub(super) const PORTS: usize = 64;
 
 /// How long an enclave without a connection keeps a port on which nobody waits: longer than it takes
 /// to dial again after its last BIND was taken.
@@ -60,7 +61,7 @@ struct State {
 
 /// A port from its opening to its end: the address alone may be another enclave's by then.
 #[derive(Clone, Copy, Debug)]
-struct Key {
+pub(super) struct Key {
     address: SocketAddr,
     number: u64,
 }
@@ -88,24 +89,6 @@ struct Port {
 struct Waiter {
     number: u64,
     client: oneshot::Sender<Client>,
-}
-
-/// A connection that came in.
-#[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
-}
-
-/// A BIND's place in the queue of a port. Dropped, it is free, and a connection that was on its way
-/// here goes to another.
-#[derive(Debug)]
-pub(crate) struct Place {
-    ports: Arc<Ports>,
-    port: Key,
-    bound: SocketAddr,
-    number: u64,
-    client: oneshot::Receiver<Client>,
 }
 
 impl Ports {
@@ -340,7 +323,7 @@ impl Ports {
     }
 
     /// A connection that needs a waiter, of this enclave alone.
-    fn put(&self, key: Key, client: Client) {
+    pub(super) fn put(&self, key: Key, client: Client) {
         match self.state().port(key) {
             Some(port) => {
                 port.unserved.push_back(client);
@@ -350,7 +333,7 @@ impl Ports {
         }
     }
 
-    fn leave(&self, key: Key, number: u64) {
+    pub(super) fn leave(&self, key: Key, number: u64) {
         if let Some(port) = self.state().port(key) {
             port.waiting.retain(|waiter| waiter.number != number);
             port.changed.notify_one();
@@ -398,76 +381,6 @@ async fn idle(turn: Turn, grace: Duration) {
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let ips = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && ips
-}
-
-impl Client {
-    fn new(stream: TcpStream, address: SocketAddr) -> Self {
-        // The client's end decides what belongs together; an error means that it has gone already.
-        let _ = stream.set_nodelay(true);
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { stream, address }
-    }
-
-    /// Ends a connection that nobody serves, as the kernel ends those that it has not handed out.
-    fn reset(self) {
-        debug!(client = %self.address, "reset: its enclave has gone");
-        let _ = self.stream.set_zero_linger();
-    }
-}
-
-impl Place {
-    /// Where the port's listener is.
-    pub(crate) fn bound(&self) -> SocketAddr {
-        self.bound
-    }
-
-    /// The connection that comes in for this place; `None` when none will.
-    pub(crate) async fn client(&mut self) -> Option<Client> {
-        (&mut self.client).await.ok()
-    }
-
-    /// Lets another waiter have it.
-    pub(crate) fn give_back(self, client: Client) {
-        self.ports.put(self.port, client);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.client.close();
-        if let Ok(client) = self.client.try_recv() {
-            self.ports.put(self.port, client);
-        }
-        self.ports.leave(self.port, self.number);
-    }
-}
-
-/// Why a BIND has no place.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum QueueError {
-    #[error("{address} is taken by {owner}, and belongs to one enclave at a time")]
-    Taken { address: SocketAddr, owner: Peer },
-    #[error("`--bind none` closes all ports")]
-    Off,
-    #[error("`--bind {only}` permits that address only")]
-    Only { only: IpAddr },
-    #[error("it listens on {PORTS} ports already")]
-    Ports,
-    #[error("{WAITING} wait on the port already")]
-    Waiting,
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-}
-
-impl QueueError {
-    /// What the enclave is told.
-    pub(crate) fn reply(&self) -> Reply {
-        match self {
-            Self::Taken { .. } | Self::Off | Self::Only { .. } => Reply::NotAllowed,
-            Self::Ports | Self::Waiting => Reply::GeneralFailure,
-            Self::Listen(error) => error.reply(),
-        }
-    }
 }
 
 #[cfg(test)]
