@@ -18,8 +18,8 @@ use crate::dial::Dialer;
 use crate::netfilter::Family;
 use crate::sockets::original_destination;
 
-/// Connections carried at a time: more than the relay takes from all enclaves together, with two
-/// descriptors each well within what proxify raises its limit to. Those beyond it wait in the kernel.
+/// Connections carried at a time: as many as the relay takes from one enclave, with two descriptors
+/// each well within what proxify raises its limit to. Those beyond it wait in the kernel.
 pub(crate) const CONNECTIONS: usize = 16 * 1024;
 
 /// Connections that the kernel may have established before they are accepted (listen(2)); it keeps

@@ -29,7 +29,6 @@ mod signals;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-
 use std::path::Path;
 use std::process::ExitCode;
 

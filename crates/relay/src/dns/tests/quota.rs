@@ -66,14 +66,18 @@ async fn a_greedy_enclave_is_refused_and_a_modest_one_is_not() {
     assert!(answers.await.unwrap() <= 100, "{right}");
 }
 
+/// A packet at once, nine a second more, and room for four that wait.
+fn ten_a_second() -> Limits {
+    Limits {
+        upstream_pps: 10,
+        ..Limits::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn beyond_the_queue_it_is_servfail_with_ede_32_at_once() {
     let nameserver = Polled::bind();
-    let limits = Limits {
-        upstream_pps: 10,
-        ..Limits::default()
-    };
-    let (mut near, _served) = in_memory(4096, nameserver.address, limits);
+    let (mut near, _served) = in_memory(4096, nameserver.address, ten_a_second());
     let started = Instant::now();
     for id in 0..6 {
         frame::write(&mut near, &query(id, true)).await.unwrap();
@@ -89,11 +93,7 @@ async fn beyond_the_queue_it_is_servfail_with_ede_32_at_once() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_counts_in_the_promise() {
     let nameserver = Polled::bind();
-    let limits = Limits {
-        upstream_pps: 10,
-        ..Limits::default()
-    };
-    let (mut near, _served) = in_memory(4096, nameserver.address, limits);
+    let (mut near, _served) = in_memory(4096, nameserver.address, ten_a_second());
     let started = Instant::now();
     for id in 0..3 {
         frame::write(&mut near, &query(id, true)).await.unwrap();
@@ -111,11 +111,7 @@ async fn the_wait_counts_in_the_promise() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_query_is_not_sent_again_when_there_is_nothing_to_spare() {
     let nameserver = Polled::bind();
-    let limits = Limits {
-        upstream_pps: 10,
-        ..Limits::default()
-    };
-    let (mut near, _served) = in_memory(4096, nameserver.address, limits);
+    let (mut near, _served) = in_memory(4096, nameserver.address, ten_a_second());
     frame::write(&mut near, &query(1, true)).await.unwrap();
     nameserver.receive().await;
     tokio::time::sleep(Duration::from_millis(950)).await;
