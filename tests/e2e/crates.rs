@@ -5,19 +5,22 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("egress", &["link"]),
     ("publish", &["link"]),
+    ("control", &[]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
     ("relay", &["link", "resolv", "wire"]),
     (
         "proxify",
-        &["egress", "link", "publish", "resolv", "stub", "vpc"],
+        &[
+            "control", "egress", "link", "publish", "resolv", "stub", "vpc",
+        ],
     ),
     ("sandbox", &["proxify", "relay"]),
 ];
