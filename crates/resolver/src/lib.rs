@@ -20,6 +20,7 @@
 mod cache;
 mod counters;
 mod failure;
+mod failures;
 mod key;
 mod packed;
 mod pending;
@@ -35,11 +36,12 @@ mod validate;
 
 pub use counters::Counters;
 pub use failure::Failed;
+pub use failures::LastFailure;
 pub use pending::Ticket;
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
 pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};
-pub use servers::MAX_NAMESERVERS;
-pub use shard::{Action, Ask, Config, Shard, Step};
+pub use servers::{Health, MAX_NAMESERVERS, Nameserver};
+pub use shard::{Action, Ask, Cached, Config, Explained, Left, Load, Local, Shard, Step, UnderWay};
 
 /// Milliseconds since the shard was made.
 type Millis = u64;

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
-use crate::counters::Counters;
+use crate::counters::{Counters, Rate};
 use crate::failure::Failure;
+use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::policy::{self, Verdict};
@@ -20,11 +21,13 @@ use crate::{Millis, SECOND};
 
 mod age;
 mod ask;
+mod explain;
 mod lookup;
 #[cfg(test)]
 mod tests;
 
 use ask::Asked;
+pub use explain::{Cached, Explained, Left, Load, Local, UnderWay};
 
 /// Stub and client nest their deadlines: the relay answers within 2.5 s, a lookup ends within this,
 /// and clients wait 5 s.
@@ -63,6 +66,9 @@ pub struct Shard<C> {
     upstreams: Upstreams,
     quota: Quota,
     counters: Counters,
+    /// Of packets to nameservers.
+    rate: Rate,
+    failures: Failures,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
 }
@@ -123,6 +129,8 @@ impl<C> Shard<C> {
             upstreams: Upstreams::new(&config.routes),
             quota: Quota::new(config.upstream_pps),
             counters: Counters::default(),
+            rate: Rate::default(),
+            failures: Failures::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
     }
@@ -215,6 +223,7 @@ impl<C> Shard<C> {
         let now = self.millis(now);
         self.quota.spend(now, packets);
         self.counters.packets += u64::from(packets);
+        self.rate.add(now, packets);
     }
 
     /// What has been done so far.

@@ -2,6 +2,7 @@
 
 mod cache;
 mod coalescing;
+mod explain;
 mod failover;
 mod failures;
 mod lab;
