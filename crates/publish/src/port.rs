@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::activity::{Activity, Published};
 use crate::ports::Publication;
 use crate::program::Program;
 use crate::trouble::{Failure, Trouble};
@@ -53,6 +54,8 @@ pub(crate) struct Port {
     trouble: Mutex<Trouble>,
     clients: Mutex<Seldom>,
     refusals: Mutex<Seldom>,
+    activity: Activity,
+    published: Published,
 }
 
 impl Port {
@@ -61,6 +64,7 @@ impl Port {
         parent: Parent,
         program: Program,
         connections: Arc<Semaphore>,
+        activity: Activity,
     ) -> Self {
         Self {
             publication,
@@ -73,12 +77,16 @@ impl Port {
             trouble: Mutex::default(),
             clients: Mutex::default(),
             refusals: Mutex::default(),
+            activity,
+            published: Published::default(),
         }
     }
 
     /// Publishes until it is dropped. The connections that it has taken go on.
     pub(crate) async fn run(self) {
         let port = Arc::new(self);
+        let published = Arc::clone(&port.published);
+        let _listed = port.activity.list(port.publication, published);
         let mut pool = JoinSet::new();
         loop {
             while pool.len() < port.wanted.load(Ordering::Relaxed) {
@@ -115,6 +123,9 @@ impl Port {
                 Err(failure) => failure,
             };
             debug!(port = %self.publication, "not published: {failure}");
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                self.published.store(false, Ordering::Relaxed);
+            }
             if let Some(said) = lock(&self.trouble).say(&failure, Instant::now()) {
                 warn!(
                     "port {} of the parent is not published: {said}",
@@ -175,6 +186,7 @@ impl Port {
 
     /// The parent listens.
     fn granted(&self) {
+        self.published.store(true, Ordering::Relaxed);
         if self.wanted.load(Ordering::Relaxed) < LEAST {
             info!(
                 "port {} of the parent leads to port {}",
@@ -209,6 +221,7 @@ impl Port {
 
     async fn serve(self: Arc<Self>, stream: Stream, client: SocketAddr) {
         let program = self.publication.program;
+        let _open = self.activity.enter();
         match self.program.connect().await {
             Ok(connection) => {
                 let end = carry(stream, Stream::Tcp(connection)).await;

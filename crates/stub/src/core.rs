@@ -11,13 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use link::Parent;
-use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
+use resolver::{
+    Action, Ask, Config, Counters, Explained, Failed, LastFailure, MAX_REPLY, Shard, Step, Ticket,
+    Transport,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::debug;
+use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
+use crate::complaints::Complaints;
+use crate::handle::{Nameserver, Status};
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
 
@@ -32,6 +37,7 @@ pub(crate) struct Core {
     state: Mutex<State>,
     sockets: Vec<UdpSocket>,
     upstreams: Mutex<Upstreams>,
+    complaints: Mutex<Complaints>,
     parent: Parent,
     /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
     earlier: Notify,
@@ -43,6 +49,8 @@ struct State {
     /// When the timekeeper will look next.
     awake_at: Option<Instant>,
     actions: Vec<Action<Client>>,
+    /// Failed lookups that the log has been told of.
+    told: u64,
     /// Where replies over TCP are written.
     reply: Box<[u8]>,
 }
@@ -61,10 +69,12 @@ impl Core {
                 shard,
                 awake_at: None,
                 actions: Vec::new(),
+                told: 0,
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
             sockets,
             upstreams,
+            complaints: Mutex::default(),
             parent,
             earlier: Notify::new(),
             reach,
@@ -124,7 +134,12 @@ impl Core {
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        self.act(|State { shard, actions, .. }| shard.answer(now(), ticket, result, actions));
+        let failed = self.act(|state| {
+            let State { shard, actions, .. } = state;
+            shard.answer(now(), ticket, result, actions);
+            state.failed()
+        });
+        self.complain(&failed);
     }
 
     /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
@@ -165,10 +180,12 @@ impl Core {
                 () = due => {}
                 () = self.earlier.notified() => continue,
             }
-            self.act(|state| {
+            let failed = self.act(|state| {
                 state.awake_at = None;
                 state.shard.tick(now(), &mut state.actions);
+                state.failed()
             });
+            self.complain(&failed);
         }
     }
 
@@ -223,6 +240,90 @@ impl Core {
 
     pub(crate) fn counters(&self) -> Counters {
         self.lock().shard.counters()
+    }
+
+    /// See [`Handle`](crate::Handle), whose methods these are.
+    pub(crate) fn status(&self) -> Status {
+        let now = now();
+        let (counters, load, groups) = {
+            let shard = &self.lock().shard;
+            (shard.counters(), shard.load(now), shard.nameservers(now))
+        };
+        let upstreams = self.upstreams();
+        let nameservers = groups.into_iter().flat_map(|(route, nameservers)| {
+            nameservers
+                .into_iter()
+                .map(move |nameserver| (route, nameserver))
+        });
+        Status {
+            counters,
+            load,
+            link: upstreams.link(),
+            has_relay: upstreams.has_relay(),
+            nameservers: nameservers
+                .map(|(route, nameserver)| Nameserver {
+                    route,
+                    address: nameserver.address,
+                    health: nameserver.health,
+                    is_connected: upstreams.has(nameserver.address),
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn explain(&self, name: &Name, qtype: u16) -> Explained {
+        self.lock().shard.explain(now(), name, qtype)
+    }
+
+    pub(crate) fn flush(&self, name: Option<&Name>) -> usize {
+        self.lock().shard.flush(name)
+    }
+
+    /// Gives where the reply will come.
+    pub(crate) fn look_up(self: &Arc<Self>, name: &Name, qtype: u16) -> mpsc::Receiver<Vec<u8>> {
+        let (sender, reply) = mpsc::channel(1);
+        self.act(|state| {
+            let out = &mut state.reply;
+            let client = Client::Tcp(sender.clone());
+            match state.shard.look_up(now(), client, name, qtype, out) {
+                Step::Reply(length) | Step::ReplyAndAsk(length, _) => {
+                    // There is room for one.
+                    let _ = sender.try_send(out.get(..length).unwrap_or_default().to_vec());
+                }
+                Step::Ask(ask) => state.actions.push(Action::Ask(ask)),
+                Step::Wait | Step::Drop => {}
+            }
+        });
+        reply
+    }
+
+    /// One line for each reason in a minute. Names are for `debug`, and for who asks for them.
+    fn complain(&self, failed: &[LastFailure]) {
+        for failure in failed {
+            let LastFailure {
+                name,
+                qtype,
+                code,
+                text,
+                is_of_all,
+                ..
+            } = failure;
+            debug!(%name, qtype, ede = code, "lookup failed: {text}");
+            // The link's failures are told with the link.
+            if *is_of_all {
+                continue;
+            }
+            let mut complaints = self
+                .complaints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(left_out) = complaints.admit(text, tokio::time::Instant::now()) {
+                warn!(
+                    ede = code,
+                    left_out, "a lookup failed: {text}; `proxify explain NAME` tells more"
+                );
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -308,6 +409,17 @@ impl Core {
             // A connection has no more in flight than its channel holds; one that is gone is gone.
             Client::Tcp(replies) => drop(replies.try_send(message)),
         }
+    }
+}
+
+impl State {
+    /// Lookups that have failed since this was asked last; none, almost always.
+    fn failed(&mut self) -> Vec<LastFailure> {
+        let told = std::mem::replace(&mut self.told, self.shard.failed());
+        if told == self.told {
+            return Vec::new();
+        }
+        self.shard.failed_since(told).cloned().collect()
     }
 }
 

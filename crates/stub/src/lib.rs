@@ -26,7 +26,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+mod complaints;
 mod core;
+mod handle;
 mod tcp;
 mod udp;
 mod upstream;
@@ -36,8 +38,12 @@ mod upstreams;
 mod tests;
 
 use crate::core::Core;
+pub use crate::handle::{Handle, Link, Nameserver, Status};
 pub use crate::upstreams::Reach;
-pub use resolver::{Counters, Route, Routes, RoutesError};
+pub use resolver::{
+    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Route, Routes,
+    RoutesError, UnderWay,
+};
 pub use wire::{Name, ParseNameError};
 
 /// Settings of a stub.
@@ -60,6 +66,7 @@ pub struct Stub {
     cache_size: usize,
     routes: Routes,
     upstream_pps: u32,
+    handle: Handle,
 }
 
 /// Why the stub cannot listen.
@@ -101,6 +108,7 @@ impl Stub {
             cache_size: config.cache_size,
             routes: config.routes.clone(),
             upstream_pps: config.upstream_pps,
+            handle: Handle::default(),
         };
         let mut left_out = None;
         for &address in &config.listen {
@@ -131,6 +139,12 @@ impl Stub {
         &self.addresses
     }
 
+    /// For questions about the stub while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Serves until `shutdown` completes, and closes all sockets. The nameservers of all names that
     /// no route takes may change at any time; none is an empty list, and queries then wait for the
     /// first. `reach` only grows, as connections to nameservers are opened through the link.
@@ -152,6 +166,7 @@ impl Stub {
             upstream_pps: self.upstream_pps,
         };
         let core = Arc::new(Core::new(udp, config, parent, reach));
+        self.handle.attach(&core);
         let mut tasks = JoinSet::new();
         for index in 0..core.sockets() {
             tasks.spawn(udp::serve(Arc::clone(&core), index));
