@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("wire", &[]),
+    ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
@@ -19,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "proxify",
         &[
-            "control", "egress", "link", "publish", "resolv", "stub", "vpc",
+            "check", "control", "egress", "link", "publish", "resolv", "stub", "vpc",
         ],
     ),
     ("sandbox", &["proxify", "relay"]),
