@@ -94,6 +94,16 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// A reply that is none to the request.
+    #[must_use]
+    pub fn other() -> Self {
+        Self::Refused {
+            reason: "it answers another question; is this the program that runs?".to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;

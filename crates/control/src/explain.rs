@@ -202,9 +202,7 @@ fn all_types(
         };
         match ask(&request)? {
             Reply::Explained(explanation) => Ok(Tried::of(name, rtype, *explanation)),
-            _ => Err(AskError::Refused {
-                reason: "it answered another question".to_owned(),
-            }),
+            _ => Err(AskError::other()),
         }
     };
     std::thread::scope(|scope| {
@@ -298,7 +296,7 @@ impl Tried {
         } = explanation;
         Self {
             name: name.to_owned(),
-            rtype: rtype.to_string(),
+            rtype: answer::mnemonic_of(rtype),
             local,
             route,
             nameservers,

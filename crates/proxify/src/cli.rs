@@ -186,7 +186,7 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify check [NAME]...",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify check [NAME]...\n       proxify explain NAME\n       proxify status\n       proxify cache flush [NAME]",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -197,7 +197,8 @@ Examples:
 
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
 proxify check shows whether AWS names are private; proxify check --help has its options.
-An APP that is named dns or check runs as: proxify -- dns
+proxify status, explain and cache flush ask the proxify that serves names here.
+An APP that is named as one of these words runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
 )]
 struct Cli {

@@ -1,9 +1,13 @@
-//! What operators run: `proxify check`, … Each reads its own options behind its word.
+//! What operators run: `proxify check`, `explain`, `status`, … Each reads its own options behind its word.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod cache;
 mod check;
+mod explain;
+mod operator;
+mod status;
 
 /// The answer to an operator's question is no.
 const NO: u8 = 1;
@@ -11,7 +15,10 @@ const NO: u8 = 1;
 /// Runs the command that `line` names, if its first word is one.
 pub(crate) fn run(line: &[OsString]) -> Option<ExitCode> {
     let command = match line.get(1)?.to_str()? {
+        "cache" => cache::main,
         "check" => check::main,
+        "explain" => explain::main,
+        "status" => status::main,
         _ => return None,
     };
     Some(command(line))

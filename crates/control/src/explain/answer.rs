@@ -3,7 +3,8 @@
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::{Record as Decoded, RecordType};
+use hickory_proto::rr::rdata::{CNAME, NS, PTR};
+use hickory_proto::rr::{RData, Record as Decoded, RecordType};
 use serde::Serialize;
 
 /// An Extended DNS Error's option code (RFC 8914).
@@ -118,18 +119,38 @@ impl Record {
             Some(name) if !name.is_empty() => name,
             _ => &name,
         };
-        let data = record.data.to_string();
-        let data = match record.record_type() {
-            RecordType::CNAME | RecordType::PTR | RecordType::NS => data.trim_end_matches('.'),
-            _ => &data,
+        let data = match &record.data {
+            RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => {
+                let name = name.to_string();
+                name.strip_suffix('.').unwrap_or(&name).to_owned()
+            }
+            RData::Unknown { rdata, .. } => unknown(&rdata.anything),
+            data => data.to_string(),
         };
         Self {
             name: printable(name),
             ttl: record.ttl,
-            rtype: printable(&record.record_type().to_string()),
-            data: printable(data),
+            rtype: mnemonic_of(record.record_type()),
+            data: printable(&data),
         }
     }
+}
+
+/// A type as in a zone file.
+pub(super) fn mnemonic_of(rtype: RecordType) -> String {
+    match rtype {
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
+    }
+}
+
+/// Rdata of a type that is not known here (RFC 3597 section 5).
+fn unknown(rdata: &[u8]) -> String {
+    let mut text = format!("\\# {} ", rdata.len());
+    for byte in rdata {
+        text.push_str(&format!("{byte:02X}"));
+    }
+    text
 }
 
 fn outcome(rcode: ResponseCode, has_records: bool) -> Outcome {
@@ -204,8 +225,8 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use hickory_proto::op::{Edns, OpCode, Query};
-    use hickory_proto::rr::rdata::{A, CNAME, NULL, TXT};
-    use hickory_proto::rr::{Name, RData};
+    use hickory_proto::rr::Name;
+    use hickory_proto::rr::rdata::{A, NULL, TXT};
 
     use super::*;
 

@@ -3,8 +3,11 @@ use std::time::Duration;
 
 use super::status::health;
 use super::{Lines, aligned, millis, span};
-use crate::explain::{Answer, Expansion, FromCache, Now, Outcome, Report, Tried, Verdict, reason};
+use crate::explain::{
+    Answer, Ede, Expansion, FromCache, Now, Outcome, Record, Report, Tried, Verdict, reason,
+};
 use crate::protocol::{LastFailure, Left};
+use crate::status::Nameserver;
 use crate::style::Style;
 
 /// Columns that labels take.
@@ -108,7 +111,7 @@ impl Tried {
         if self.nameservers.is_empty() {
             lines.push("asked", style.bad("nobody: no nameserver is known yet"));
         }
-        let row = |nameserver: &crate::Nameserver| {
+        let row = |nameserver: &Nameserver| {
             [
                 nameserver.address.clone(),
                 health(nameserver).to_owned(),
@@ -142,7 +145,7 @@ impl Tried {
         }
         if let Some(LastFailure { ago_ms, ede, text }) = &self.last_failure {
             let ago = millis(*ago_ms);
-            let text = crate::explain::Ede::new(*ede, text).text;
+            let text = Ede::new(*ede, text).text;
             lines.push("failed", format!("{ago} ago: {text} (EDE {ede})"));
         }
         if let Some(Now { took_us, answer }) = &self.now {
@@ -158,16 +161,18 @@ impl Tried {
         // The owner is no news where it is the name itself.
         let is_own = |name: &String| name.eq_ignore_ascii_case(&self.name);
         let are_own = answer.records.iter().all(|record| is_own(&record.name));
-        let row = |record: &crate::explain::Record| {
-            let owner = match are_own {
-                true => record.ttl.to_string(),
-                false => format!("{}  {}", record.name, record.ttl),
-            };
-            [owner, record.rtype.clone(), record.data.clone()]
+        let owner = |record: &Record| match are_own {
+            true => String::new(),
+            false => format!("  {}", record.name),
+        };
+        let row = |record: &Record| {
+            let Record { rtype, data, .. } = record.clone();
+            [owner(record), record.ttl.to_string(), rtype, data]
         };
         let rows: Vec<_> = answer.records.iter().map(row).collect();
         for line in aligned(&rows) {
-            lines.push("", format!("  {line}"));
+            // Without owners their column is the two blanks behind it.
+            lines.push("", line);
         }
     }
 }
