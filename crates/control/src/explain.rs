@@ -32,6 +32,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// The records, or why there are none.
     pub because: Vec<String>,
+    /// The cache gives something else than upstream says now.
+    pub is_outdated: bool,
     /// What libc asks for; none for the name of an address, which is asked for as it is.
     pub expansion: Option<Expansion>,
     /// What the hosts file has: then libc asks nobody.
@@ -46,9 +48,9 @@ pub struct Report {
 pub enum Verdict {
     /// Addresses of the hosts file.
     Hosts,
-    /// Records that upstream gives now, or proxify by itself.
+    /// Records: fresh ones of the cache, or upstream's.
     Resolves,
-    /// Records of the cache alone: upstream does not give them now.
+    /// Stale records of the cache: upstream does not answer.
     Cached,
     /// The name exists, with other types.
     NoData,
@@ -172,7 +174,11 @@ pub fn explain(
     let mut tried = Vec::new();
     for name in names {
         let of_name = all_types(&name, &types, &ask)?;
-        let is_found = of_name.iter().any(|tried| tried.records().is_some());
+        let is_found = of_name.iter().any(|tried| {
+            tried
+                .given()
+                .is_some_and(|answer| answer.outcome == Outcome::Records)
+        });
         tried.extend(of_name);
         if is_found {
             break;
@@ -183,6 +189,7 @@ pub fn explain(
         name: name.to_owned(),
         verdict,
         because,
+        is_outdated: tried.iter().any(Tried::is_outdated),
         expansion,
         hosts,
         tried,
@@ -225,38 +232,39 @@ fn judge(hosts: &[IpAddr], tried: &[Tried]) -> (Verdict, Vec<String>) {
             hosts.iter().map(IpAddr::to_string).collect(),
         );
     }
-    let data = |answer: &Answer, rtype: &str| -> Vec<String> {
-        let records = answer.records.iter();
-        let asked = records.filter(|record| record.rtype == rtype || rtype == "ANY");
-        asked.map(|record| record.data.clone()).collect()
-    };
-    let mut is_now = false;
-    let mut found = Vec::new();
-    for tried in tried {
-        if let Some(answer) = tried.records() {
-            is_now |= tried.has_now();
-            found.extend(data(answer, &tried.rtype));
-        }
-    }
-    match (tried.iter().any(|tried| tried.records().is_some()), is_now) {
-        (true, true) => return (Verdict::Resolves, found),
-        (true, false) => return (Verdict::Cached, found),
-        (false, _) => {}
-    }
-    let of = |outcome| {
-        let is_it = |now: &&Now| now.answer.outcome == outcome;
+    let given = || {
         tried
             .iter()
-            .filter_map(|tried| tried.now.as_ref())
-            .find(is_it)
+            .filter_map(|tried| Some((tried, tried.given()?)))
     };
-    if let Some(Now { answer, .. }) = of(Outcome::Failure) {
+    let mut found = given()
+        .filter(|(_, answer)| answer.outcome == Outcome::Records)
+        .peekable();
+    if found.peek().is_some() {
+        let (mut is_stale, mut data) = (false, Vec::new());
+        for (tried, answer) in found {
+            is_stale |= tried.now_is(Outcome::Failure) && !tried.is_fresh();
+            data.extend(answer.data(&tried.rtype));
+        }
+        return match is_stale {
+            true => (Verdict::Cached, data),
+            false => (Verdict::Resolves, data),
+        };
+    }
+    let mut outcomes = given().map(|(_, answer)| answer);
+    if let Some(answer) = outcomes
+        .clone()
+        .find(|answer| answer.outcome == Outcome::Failure)
+    {
         return (Verdict::Fails, vec![reason(answer)]);
     }
-    match of(Outcome::NoData) {
-        Some(_) => (Verdict::NoData, Vec::new()),
-        None if of(Outcome::NxDomain).is_some() => (Verdict::NxDomain, Vec::new()),
-        None => (Verdict::Fails, vec!["nothing was asked".to_owned()]),
+    match outcomes
+        .clone()
+        .any(|answer| answer.outcome == Outcome::NoData)
+    {
+        true => (Verdict::NoData, Vec::new()),
+        false if outcomes.next().is_some() => (Verdict::NxDomain, Vec::new()),
+        false => (Verdict::Fails, vec!["proxify gave no answer".to_owned()]),
     }
 }
 
@@ -320,27 +328,41 @@ impl Tried {
         }
     }
 
-    /// What a client gets, if there are records: those of now, else those of the cache.
-    fn records(&self) -> Option<&Answer> {
+    /// What the next client gets: what is fresh, or what upstream says, or what is stale.
+    fn given(&self) -> Option<&Answer> {
         let now = self.now.as_ref().map(|now| &now.answer);
-        let cached = self.cached.as_ref().map(|cached| &cached.answer);
-        let has = |answer: &&Answer| answer.outcome == Outcome::Records;
-        let is_word = |answer: &&Answer| answer.outcome != Outcome::Failure;
-        let is_fresh = |cached: &FromCache| matches!(cached.left, Left::Fresh(_));
-        // What upstream denies the cache gives as long as it is fresh.
-        match (now.filter(is_word), &self.cached) {
-            (Some(now), Some(known)) if now.outcome != Outcome::Records && is_fresh(known) => {
-                cached
+        match &self.cached {
+            Some(cached) if self.is_fresh() || self.now_is(Outcome::Failure) => {
+                Some(&cached.answer)
             }
-            (Some(now), _) => Some(now),
-            (None, _) => cached,
+            Some(cached) => now.or(Some(&cached.answer)),
+            None => now,
         }
-        .filter(has)
     }
 
-    fn has_now(&self) -> bool {
+    /// Whether the cache answers without a question upstream.
+    fn is_fresh(&self) -> bool {
+        let left = self.cached.as_ref().map(|cached| cached.left);
+        matches!(left, Some(Left::Fresh(_) | Left::Failure(_)))
+    }
+
+    fn now_is(&self, outcome: Outcome) -> bool {
         let now = self.now.as_ref();
-        now.is_some_and(|now| now.answer.outcome == Outcome::Records)
+        now.is_some_and(|now| now.answer.outcome == outcome)
+    }
+
+    /// Whether clients get something else than upstream says.
+    fn is_outdated(&self) -> bool {
+        let (Some(now), Some(cached)) = (&self.now, &self.cached) else {
+            return false;
+        };
+        let what = |answer: &Answer| {
+            let mut data = answer.data(&self.rtype);
+            data.sort_unstable();
+            (answer.outcome, data)
+        };
+        let is_word = now.answer.outcome != Outcome::Failure;
+        is_word && self.is_fresh() && what(&now.answer) != what(&cached.answer)
     }
 }
 

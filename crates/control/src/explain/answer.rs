@@ -104,6 +104,13 @@ impl Answer {
         }
     }
 
+    /// The data of the records that were asked for.
+    pub(super) fn data(&self, rtype: &str) -> Vec<String> {
+        let is_asked_for = |record: &&Record| record.rtype == rtype || rtype == "ANY";
+        let asked = self.records.iter().filter(is_asked_for);
+        asked.map(|record| record.data.clone()).collect()
+    }
+
     /// The nameserver that the reply comes from or that failed, with what it did.
     #[must_use]
     pub fn said(&self) -> Option<&str> {

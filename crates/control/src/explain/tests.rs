@@ -75,16 +75,37 @@ fn ask(request: &Request) -> Result<Reply, AskError> {
             message: message(name, 1, &Says::Address(9)),
         });
     }
+    if name == "old" && *rtype == 1 {
+        explanation.now = Some(Looked {
+            took_us: 4_000_000,
+            message: message(name, 1, &Says::Fails),
+        });
+        explanation.cached = Some(Cached {
+            age_ms: 90_000_000,
+            left: Left::Stale(1_000),
+            message: message(name, 1, &Says::Address(9)),
+        });
+    }
+    if name == "denied" {
+        let says = match rtype {
+            1 => Says::Address(9),
+            _ => Says::NoData,
+        };
+        explanation.now = Some(Looked {
+            took_us: 400,
+            message: message(name, *rtype, &says),
+        });
+        explanation.cached = Some(Cached {
+            age_ms: 1,
+            left: Left::Fresh(1_000),
+            message: message(name, *rtype, &Says::NxDomain),
+        });
+    }
     if name == "down" {
         explanation.last_failure = Some(LastFailure {
             ago_ms: 192_000,
             ede: 22,
             text: "10.0.0.3:53 did not answer".to_owned(),
-        });
-        explanation.cached = Some(Cached {
-            age_ms: 90_000_000,
-            left: Left::Stale(1_000),
-            message: message(name, 1, &Says::Fails),
         });
     }
     Ok(Reply::Explained(Box::new(explanation)))
@@ -136,6 +157,18 @@ fn the_first_name_that_has_records_ends_the_search() {
 fn each_verdict_is_told_and_decides_what_resolves() {
     for (name, verdict, resolves, says) in [
         ("static", Verdict::Hosts, true, "programs ask nobody"),
+        (
+            "old.",
+            Verdict::Cached,
+            true,
+            "old. resolves from the cache alone, upstream does not answer: 10.0.1.9",
+        ),
+        (
+            "denied.",
+            Verdict::NxDomain,
+            false,
+            "denied. does not exist\nThat is the cache's word",
+        ),
         ("nobody", Verdict::NxDomain, false, "nobody does not exist"),
         (
             "empty.",
@@ -157,13 +190,14 @@ fn each_verdict_is_told_and_decides_what_resolves() {
         ),
         (
             "gone.",
-            Verdict::Cached,
+            Verdict::Resolves,
             true,
-            "gone. resolves from the cache alone, upstream does not give it: 10.0.1.9",
+            "gone. resolves: 10.0.1.9\nThat is the cache's word: upstream says otherwise now. `proxify \
+             cache flush gone`",
         ),
         (
             "gone.",
-            Verdict::Cached,
+            Verdict::Resolves,
             true,
             "cache     fresh for 22 s, 38 s old",
         ),

@@ -18,7 +18,15 @@ impl Report {
     #[must_use]
     pub fn show(&self, style: Style) -> String {
         let mut lines = Lines::new(2, LABELS);
-        let _ = writeln!(lines.text, "{}\n", self.headline(style));
+        let _ = writeln!(lines.text, "{}", self.headline(style));
+        if self.is_outdated {
+            let name = self.tried.last().map_or("", |tried| &tried.name);
+            let advice = format!(
+                "That is the cache's word: upstream says otherwise now. `proxify cache flush {name}`"
+            );
+            let _ = writeln!(lines.text, "{}", style.poor(advice));
+        }
+        lines.text.push('\n');
         if let Some(expansion) = &self.expansion {
             lines.push("search", expansion.show());
             lines.push("hosts", self.hosts());
@@ -47,7 +55,7 @@ impl Report {
             Verdict::Hosts => format!("{name} {} {list}", style.good("is in /etc/hosts:")),
             Verdict::Resolves => format!("{name} {} {list}", style.good("resolves:")),
             Verdict::Cached => {
-                let why = style.poor("resolves from the cache alone, upstream does not give it:");
+                let why = style.poor("resolves from the cache alone, upstream does not answer:");
                 format!("{name} {why} {list}")
             }
             Verdict::NoData => {

@@ -29,8 +29,8 @@ Examples:
   proxify explain --type TXT --json _config.corp.example
       one type, for a script
 
-Exit status: 0; 1 if the name does not resolve, or no proxify serves names here; 64 on bad usage; 69 if
-it does not answer."
+Exit status: 0; 1 if the name does not resolve, or no proxify serves names here; 64 on bad usage;
+69 if proxify does not answer."
 )]
 struct Line {
     /// The name, as a program would give it, or an address.
