@@ -178,6 +178,7 @@ fn a_lookup_past_the_cache_leaves_it_as_it_is() {
     lab.answer(&ask, &www_is_not(60));
     assert_eq!(lab.reply(operator).rcode(), ResponseCode::NXDomain);
     assert_eq!(lab.hit(&www()).hosts(), [7]);
+    assert_eq!(lab.shard.counters().cache_entries, 1);
 }
 
 /// A stale answer would be no word of upstream's, and a failure of theirs no reason to shadow one.
@@ -199,6 +200,7 @@ fn a_lookup_past_the_cache_that_fails_says_so_and_nobody_else_minds() {
         "upstream first, though a refresh would have failed"
     );
     assert_eq!(lab.shard.failed(), 0);
+    assert_eq!(lab.shard.counters().cache_entries, 1);
 }
 
 #[test]
