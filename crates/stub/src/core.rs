@@ -29,8 +29,13 @@ use crate::upstreams::{Reach, Upstreams};
 /// How a client that waits is found again.
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
-    Udp { socket: usize, peer: SocketAddr },
+    Udp {
+        socket: usize,
+        peer: SocketAddr,
+    },
     Tcp(mpsc::Sender<Vec<u8>>),
+    /// Who looks past the cache: there is room for the one reply.
+    Operator(mpsc::Sender<Vec<u8>>),
 }
 
 pub(crate) struct Core {
@@ -284,7 +289,7 @@ impl Core {
         let (sender, reply) = mpsc::channel(1);
         self.act(|state| {
             let out = &mut state.reply;
-            let client = Client::Tcp(sender.clone());
+            let client = Client::Operator(sender.clone());
             match state.shard.look_up(now(), client, name, qtype, out) {
                 Step::Reply(length) | Step::ReplyAndAsk(length, _) => {
                     // There is room for one.
@@ -408,6 +413,7 @@ impl Core {
             }
             // A connection has no more in flight than its channel holds; one that is gone is gone.
             Client::Tcp(replies) => drop(replies.try_send(message)),
+            Client::Operator(reply) => drop(reply.try_send(message)),
         }
     }
 }
