@@ -91,6 +91,7 @@ impl Service {
                 listen: config.listen.clone(),
                 cache_size: config.cache_size,
                 routes: config.routes.clone(),
+                pins: config.pins.clone(),
                 upstream_pps: config.upstream_pps,
             },
             resolv_conf: config.resolv_conf.clone(),
