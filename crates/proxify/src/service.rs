@@ -137,6 +137,25 @@ impl Service {
         }
     }
 
+    /// Waits until this process's stub serves and all that goes with it is set up: for ever, where
+    /// another proxify's does until the end.
+    ///
+    /// # Errors
+    ///
+    /// It will not.
+    pub(crate) async fn serves(&mut self) -> Result<(), ServiceError> {
+        loop {
+            match *self.state.borrow_and_update() {
+                State::Serving | State::Connected => return Ok(()),
+                State::Waiting | State::Starting => {}
+            }
+            tokio::select! {
+                Ok(()) = self.state.changed() => {}
+                failure = ended(&mut self.task) => return Err(failure),
+            }
+        }
+    }
+
     /// Waits until the service fails; a service that serves does not.
     pub(crate) async fn failed(&mut self) -> ServiceError {
         ended(&mut self.task).await
