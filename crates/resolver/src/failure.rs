@@ -90,6 +90,7 @@ impl Failure {
                         rcode: rcode::REFUSED,
                         ..
                     } => ede::NO_REACHABLE_AUTHORITY,
+                    Invalid::Outside(_) => ede::BLOCKED,
                     _ => ede::OTHER,
                 },
                 format!("{server} {why}"),
@@ -116,6 +117,11 @@ impl Failure {
             self,
             Self::Silent(_) | Self::Unreachable(_) | Self::Invalid(..)
         )
+    }
+
+    /// Whether an answer came that is not to be used: one from before would be as little.
+    pub(crate) const fn is_blocked(self) -> bool {
+        matches!(self, Self::Invalid(_, Invalid::Outside(_)))
     }
 
     /// Whether the nameserver is better asked last for a while.

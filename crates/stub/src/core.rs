@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use link::Parent;
-use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
+use resolver::{
+    Action, Ask, Config, Counters, Failed, Lead, MAX_REPLY, Refusal, Shard, Step, Ticket, Transport,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::debug;
+use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
 use crate::upstream::{self, Carrier};
@@ -124,7 +126,13 @@ impl Core {
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        self.act(|State { shard, actions, .. }| shard.answer(now(), ticket, result, actions));
+        let refusal = self.act(|State { shard, actions, .. }| {
+            shard.answer(now(), ticket, result, actions);
+            shard.take_refusal()
+        });
+        if let Some(refusal) = refusal {
+            tell(&refusal);
+        }
     }
 
     /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
@@ -309,6 +317,24 @@ impl Core {
             Client::Tcp(replies) => drop(replies.try_send(message)),
         }
     }
+}
+
+/// Tells of answers that lead out of a pin, without the names asked for.
+fn tell(refusal: &Refusal) {
+    let Refusal {
+        suffix,
+        nameserver,
+        left_out,
+        ..
+    } = refusal;
+    let lead = match refusal.lead {
+        Lead::Address(address) => address.to_string(),
+        Lead::Name => "another host's name".to_owned(),
+    };
+    warn!(
+        pin = %suffix, outside = lead, %nameserver, left_out,
+        "an answer leads out of its pin, and is refused: an endpoint may be lost, or the answer forged"
+    );
 }
 
 /// What became of a query over TCP.

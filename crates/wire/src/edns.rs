@@ -115,6 +115,8 @@ pub mod ede {
     pub const CACHED_ERROR: u16 = 13;
     /// The server has just started and cannot answer yet.
     pub const NOT_READY: u16 = 14;
+    /// The operator of this server does not let the answer through.
+    pub const BLOCKED: u16 = 15;
     /// As [`STALE_ANSWER`], and the answer is NXDOMAIN.
     pub const STALE_NXDOMAIN: u16 = 19;
     /// The operation or type is not served.

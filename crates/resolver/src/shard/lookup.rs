@@ -51,7 +51,7 @@ impl<C> Shard<C> {
         let nameserver = ticket.nameserver;
         let upstream = self.upstreams.get_mut(lookup.via);
         let failure = match result {
-            Ok(bytes) => match Answer::validate(&lookup.key, bytes) {
+            Ok(bytes) => match Answer::validate(&lookup.key, bytes, &self.pins) {
                 Ok(answer) => {
                     upstream.answered(nameserver);
                     self.counters.answers += 1;
@@ -66,7 +66,13 @@ impl<C> Shard<C> {
                     self.ask_on(now, ticket.slot, actions);
                     return self.pending.schedule(ticket.slot);
                 }
-                Err(why) => of_answer(nameserver, why),
+                Err(why) => {
+                    if let Invalid::Outside(outside) = why {
+                        self.counters.blocked += 1;
+                        self.reports.refused(now, &self.pins, outside, nameserver);
+                    }
+                    of_answer(nameserver, why)
+                }
             },
             Err(Failed::Link) => Failure::Link,
             Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
@@ -216,7 +222,9 @@ impl<C> Shard<C> {
         );
     }
 
-    /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL.
+    /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL. An answer
+    /// that leads out of a pin is one all the same: what was known before is stale no longer but
+    /// wrong.
     pub(super) fn fail(
         &mut self,
         now: Millis,
@@ -224,7 +232,10 @@ impl<C> Shard<C> {
         failure: Failure,
         actions: &mut Vec<Action<C>>,
     ) {
-        self.give_stale(now, slot, actions);
+        let is_blocked = failure.is_blocked();
+        if !is_blocked {
+            self.give_stale(now, slot, actions);
+        }
         let Some(lookup) = self.end(slot) else {
             return;
         };
@@ -240,7 +251,11 @@ impl<C> Shard<C> {
         }
         let upstream = self.upstreams.get(lookup.via);
         let epoch = upstream.epoch;
-        if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &lookup.key) {
+        if is_blocked {
+            let absent = lookup.key.without_type();
+            self.cache
+                .remove(self.hash.of(absent.as_bytes()), absent.as_bytes());
+        } else if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &lookup.key) {
             entry.recheck = now + RECHECK;
             entry.epoch = epoch;
             return;
@@ -251,9 +266,14 @@ impl<C> Shard<C> {
         let began = lookup.deadline - LOOKUP;
         let before = self.cache.get(lookup.hash, lookup.key.as_bytes());
         let lifetime = failure_lifetime(before, began, epoch);
-        let text = shown.text.as_bytes();
+        let code = match is_blocked {
+            true => shown.code,
+            false => ede::CACHED_ERROR,
+        };
+        let error = [&code.to_be_bytes(), shown.text.as_bytes()].concat();
         let rotation = Rotation::default();
-        if let Some(answer) = Packed::new(&lookup.key, Kind::Failure, [0; 3], rotation, text, &[]) {
+        if let Some(answer) = Packed::new(&lookup.key, Kind::Failure, [0; 3], rotation, &error, &[])
+        {
             let entry = Entry {
                 answer,
                 stored: now,
