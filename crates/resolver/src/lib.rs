@@ -34,7 +34,7 @@ mod shard;
 mod validate;
 
 pub use counters::Counters;
-pub use failure::Failed;
+pub use failure::{Failed, Fault};
 pub use pending::Ticket;
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
 pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};

@@ -61,23 +61,34 @@ pub(crate) enum Invalid {
     },
 }
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Invalid {
+    /// What the nameserver did, in words that follow its address.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::Malformed(_) => "sent a malformed answer",
             Self::NotAResponse => "sent something that is not a response",
             Self::Question => "answered another question",
             Self::Truncated => "sent a truncated answer",
             Self::Chain => "sent a CNAME chain without end",
             Self::Foreign => "sent records of another name",
-            Self::Rcode { rcode, .. } => match *rcode {
+            Self::Rcode { rcode, .. } => match rcode {
                 rcode::FORMERR => "answered FORMERR",
                 rcode::SERVFAIL => "answered SERVFAIL",
                 rcode::NOTIMP => "answered NOTIMP",
                 rcode::REFUSED => "answered REFUSED",
-                other => return write!(f, "answered with error {other}"),
+                _ => "answered with error",
             },
-        })
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())?;
+        match self {
+            Self::Rcode { rcode, .. } if *rcode > rcode::REFUSED => write!(f, " {rcode}"),
+            _ => Ok(()),
+        }
     }
 }
 
