@@ -144,9 +144,9 @@ async fn a_lying_parent_is_a_failure_in_time_and_one_line() {
 
 /// Each code is a nameserver's own, and a route's.
 #[tokio::test]
-async fn a_refusal_of_every_code_is_network_error() {
+async fn a_refusal_of_any_code_is_network_error() {
     let (log, _guard) = Log::capture();
-    let codes: Vec<u8> = (1..=u8::MAX).collect();
+    let codes: Vec<u8> = (1..=9).chain([0x7F, 0x80, u8::MAX]).collect();
     let mut running = JoinSet::new();
     for codes in codes.chunks(MAX_ROUTES) {
         let codes = codes.to_vec();
