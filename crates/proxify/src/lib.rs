@@ -30,7 +30,7 @@ mod service;
 mod signals;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -84,10 +84,12 @@ where
         }
     };
     match run(config) {
-        Ok(code) => code,
+        Ok(code) => {
+            log::end(None);
+            code
+        }
         Err(failure) => {
-            // `eprintln!` would panic where nobody reads.
-            let _ = writeln!(io::stderr(), "proxify: {failure}");
+            log::end(Some(&format!("proxify: {failure}")));
             failure.code().into()
         }
     }
@@ -98,11 +100,11 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
         Job::App { .. } => Ready::default(),
         Job::Dns { ready_fd } => Ready::new(ready_fd, std::env::var_os("NOTIFY_SOCKET"))?,
     };
-    log::start(&config.log, config.log_format);
-    let is_enclave = enclave::check(config.force)?;
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
+    log::start(&config.log, config.log_format)?;
+    let is_enclave = enclave::check(config.force)?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");
     }

@@ -35,7 +35,7 @@ mod shard;
 mod validate;
 
 pub use counters::Counters;
-pub use failure::Failed;
+pub use failure::{Failed, Fault};
 pub use pending::Ticket;
 pub use pins::{Lead, MAX_NETWORKS, MAX_PINS, Pin, Pins, PinsError, Refusal};
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};

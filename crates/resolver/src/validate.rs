@@ -66,31 +66,44 @@ pub(crate) enum Invalid {
     },
 }
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Invalid {
+    /// What the nameserver did, in words that follow its address.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::Malformed(_) => "sent a malformed answer",
             Self::NotAResponse => "sent something that is not a response",
             Self::Question => "answered another question",
             Self::Truncated => "sent a truncated answer",
             Self::Chain => "sent a CNAME chain without end",
             Self::Foreign => "sent records of another name",
-            Self::Outside(Outside { lead, .. }) => {
-                return match lead {
-                    Lead::Address(address) => {
-                        write!(f, "gave {address}, which no --pin lets through")
-                    }
-                    Lead::Name => write!(f, "gave another host's name, which --pin stops"),
-                };
-            }
-            Self::Rcode { rcode, .. } => match *rcode {
+            Self::Outside(_) => "gave what no --pin lets through",
+            Self::Rcode { rcode, .. } => match rcode {
                 rcode::FORMERR => "answered FORMERR",
                 rcode::SERVFAIL => "answered SERVFAIL",
                 rcode::NOTIMP => "answered NOTIMP",
                 rcode::REFUSED => "answered REFUSED",
-                other => return write!(f, "answered with error {other}"),
+                _ => "answered with error",
             },
-        })
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside(Outside {
+                lead: Lead::Address(address),
+                ..
+            }) => return write!(f, "gave {address}, which no --pin lets through"),
+            Self::Outside(_) => {
+                return f.write_str("gave another host's name, which --pin stops");
+            }
+            _ => f.write_str(self.text())?,
+        }
+        match self {
+            Self::Rcode { rcode, .. } if *rcode > rcode::REFUSED => write!(f, " {rcode}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use self::relay::{FakeRelay, Manner};
 use crate::{BindError, Config, Pins, Reach, Routes, Stub};
 
 mod link_lost;
+mod lying;
 mod old_parent;
 mod quota;
 mod relay;
