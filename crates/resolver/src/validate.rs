@@ -14,6 +14,7 @@ use wire::{
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation};
 
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -116,6 +117,9 @@ impl Answer {
         }
         let chain = chain(key, &message)?;
         all_belong(&chain, &message)?;
+        if !spelling::is_settled(&message) {
+            return Err(Malformed::Record.into());
+        }
 
         let target = chain.last().unwrap_or(&Name::ROOT);
         let soa = soa(&message, target);
