@@ -15,6 +15,9 @@
 mod address;
 mod carry;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod parent;
 mod rule;

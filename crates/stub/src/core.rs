@@ -13,11 +13,12 @@ use std::time::Instant;
 use link::Parent;
 use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::debug;
 use wire::{HEADER, Name};
 
+use crate::alarm::{Alarm, Sleep};
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
 
@@ -33,15 +34,14 @@ pub(crate) struct Core {
     sockets: Vec<UdpSocket>,
     upstreams: Mutex<Upstreams>,
     parent: Parent,
-    /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
-    earlier: Notify,
+    /// Wakes [`Core::keep_time`].
+    alarm: Alarm,
     reach: watch::Sender<Reach>,
 }
 
 struct State {
     shard: Shard<Client>,
-    /// When the timekeeper will look next.
-    awake_at: Option<Instant>,
+    sleep: Sleep,
     actions: Vec<Action<Client>>,
     /// Where replies over TCP are written.
     reply: Box<[u8]>,
@@ -59,14 +59,14 @@ impl Core {
         Self {
             state: Mutex::new(State {
                 shard,
-                awake_at: None,
+                sleep: Sleep::default(),
                 actions: Vec::new(),
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
             sockets,
             upstreams,
             parent,
-            earlier: Notify::new(),
+            alarm: Alarm::new(),
             reach,
         }
     }
@@ -149,27 +149,20 @@ impl Core {
 
     /// Calls the shard when something is due.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.awake_at = state.shard.next_tick();
-                state.awake_at
-            };
-            let due = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.earlier.notified() => continue,
-            }
+        let next = || {
+            let mut state = self.lock();
+            let next = state.shard.next_tick();
+            state.sleep.until(next);
+            next
+        };
+        let sleep = async |until: Instant| tokio::time::sleep_until(until.into()).await;
+        let tick = || {
             self.act(|state| {
-                state.awake_at = None;
+                state.sleep.end();
                 state.shard.tick(now(), &mut state.actions);
             });
-        }
+        };
+        self.alarm.keep_time(next, sleep, tick).await;
     }
 
     /// Notes that a connection to a nameserver is open.
@@ -246,15 +239,7 @@ impl Core {
     /// Releases the shard and does what it wants done.
     fn finish(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let next = state.shard.next_tick();
-        let is_earlier = match (next, state.awake_at) {
-            (Some(next), Some(awake_at)) => next < awake_at,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_earlier {
-            state.awake_at = next;
-            self.earlier.notify_one();
-        }
+        self.alarm.ring_if_earlier(&mut state.sleep, next);
         if state.actions.is_empty() {
             return;
         }
