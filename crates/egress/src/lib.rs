@@ -21,6 +21,12 @@
 mod detour;
 mod dial;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What reads bytes from outside, for libFuzzer.
+    pub use crate::packet::fuzz::packet;
+}
 mod limits;
 mod machinery;
 #[cfg(test)]

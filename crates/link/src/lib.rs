@@ -16,6 +16,9 @@ mod address;
 mod carry;
 mod complaints;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod parent;
 mod rule;

@@ -20,11 +20,20 @@
 #![forbid(unsafe_code)]
 
 mod auto;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listeners;
+mod pool;
 mod port;
 mod ports;
 mod proc_net;
 mod program;
+mod sync {
+    //! What loom takes the place of in `tests/loom.rs`.
+    pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+    pub(crate) use tokio::sync::Notify;
+}
 mod trouble;
 
 use std::io;

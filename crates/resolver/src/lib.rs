@@ -20,13 +20,22 @@
 mod cache;
 mod counters;
 mod failure;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What libFuzzer and the tests share.
+    pub use crate::shard::fuzz::answer;
+    pub use crate::shard::random::run as shard;
+}
 mod key;
 mod packed;
 mod pending;
 mod pins;
 mod policy;
 mod quota;
-#[cfg(test)]
+// The fuzzer needs less of it than the tests.
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod records;
 mod reply;
 mod routes;

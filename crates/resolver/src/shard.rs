@@ -21,7 +21,15 @@ use crate::{Millis, SECOND};
 
 mod age;
 mod ask;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+// The fuzzer needs less of it than the tests.
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code))]
+mod lab;
 mod lookup;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 

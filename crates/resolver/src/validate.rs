@@ -16,7 +16,7 @@ use crate::packed::{Kind, Packed, Rotation};
 use crate::pins::{Lead, Outside, Pins};
 
 mod pinned;
-
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -149,6 +149,9 @@ impl Answer {
         let chain = chain(key, &message)?;
         all_belong(&chain, &message)?;
         pinned::judge(pins, &chain, &message)?;
+        if !spelling::is_settled(&message) {
+            return Err(Malformed::Record.into());
+        }
 
         let target = chain.last().unwrap_or(&Name::ROOT);
         let soa = soa(&message, target);

@@ -15,11 +15,12 @@ use resolver::{
     Action, Ask, Config, Counters, Failed, Lead, MAX_REPLY, Refusal, Shard, Step, Ticket, Transport,
 };
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
+use crate::alarm::{Alarm, Sleep};
 use crate::tcp::Replies;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
@@ -37,15 +38,14 @@ pub(crate) struct Core {
     upstreams: Mutex<Upstreams>,
     complaints: Mutex<Complaints>,
     parent: Parent,
-    /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
-    earlier: Notify,
+    /// Wakes [`Core::keep_time`].
+    alarm: Alarm,
     reach: watch::Sender<Reach>,
 }
 
 struct State {
     shard: Shard<Client>,
-    /// When the timekeeper will look next.
-    awake_at: Option<Instant>,
+    sleep: Sleep,
     actions: Vec<Action<Client>>,
     /// Where replies over TCP are written.
     reply: Box<[u8]>,
@@ -63,7 +63,7 @@ impl Core {
         Self {
             state: Mutex::new(State {
                 shard,
-                awake_at: None,
+                sleep: Sleep::default(),
                 actions: Vec::new(),
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
@@ -71,7 +71,7 @@ impl Core {
             upstreams,
             complaints: Mutex::default(),
             parent,
-            earlier: Notify::new(),
+            alarm: Alarm::new(),
             reach,
         }
     }
@@ -179,27 +179,20 @@ impl Core {
 
     /// Calls the shard when something is due.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.awake_at = state.shard.next_tick();
-                state.awake_at
-            };
-            let due = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.earlier.notified() => continue,
-            }
+        let next = || {
+            let mut state = self.lock();
+            let next = state.shard.next_tick();
+            state.sleep.until(next);
+            next
+        };
+        let sleep = async |until: Instant| tokio::time::sleep_until(until.into()).await;
+        let tick = || {
             self.act(|state| {
-                state.awake_at = None;
+                state.sleep.end();
                 state.shard.tick(now(), &mut state.actions);
             });
-        }
+        };
+        self.alarm.keep_time(next, sleep, tick).await;
     }
 
     /// Notes that a connection to a nameserver is open.
@@ -276,15 +269,7 @@ impl Core {
     /// Releases the shard and does what it wants done.
     fn finish(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let next = state.shard.next_tick();
-        let is_earlier = match (next, state.awake_at) {
-            (Some(next), Some(awake_at)) => next < awake_at,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_earlier {
-            state.awake_at = next;
-            self.earlier.notify_one();
-        }
+        self.alarm.ring_if_earlier(&mut state.sleep, next);
         if state.actions.is_empty() {
             return;
         }

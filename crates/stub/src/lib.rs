@@ -26,7 +26,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+mod alarm;
 mod core;
+mod sync {
+    //! What loom takes the place of in `tests/loom.rs`.
+    pub(crate) use tokio::sync::Notify;
+}
 mod tcp;
 mod udp;
 mod upstream;

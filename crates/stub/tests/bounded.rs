@@ -54,6 +54,7 @@ fn start(directory: &Path) -> SocketAddr {
     let config = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         cache_size: 1 << 20,
+        pins: stub::Pins::default(),
         routes: Routes::default(),
         upstream_pps: 0,
     };

@@ -8,6 +8,9 @@
 #![forbid(unsafe_code)]
 
 mod edns;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 mod message;
 mod name;

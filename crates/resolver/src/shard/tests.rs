@@ -4,7 +4,6 @@ mod cache;
 mod coalescing;
 mod failover;
 mod failures;
-mod lab;
 mod link;
 mod nameservers;
 mod overload;
@@ -12,7 +11,8 @@ mod pins;
 mod policy;
 mod prefetch;
 mod quota;
-mod random;
 mod replies;
 mod routes;
 mod stale;
+
+use super::lab;
