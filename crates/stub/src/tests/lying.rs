@@ -71,7 +71,7 @@ impl Victim {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes,
-            pins: crate::Pins::default(),
+            pins: Pins::default(),
             upstream_pps: 0,
         };
         let stub = Stub::bind(&config).unwrap();
