@@ -135,6 +135,11 @@ impl Config {
     }
 }
 
+/// The line that runs APP, and that of `dns`.
+pub(crate) fn command_lines() -> [clap::Command; 2] {
+    [Cli::command(), Dns::command()]
+}
+
 /// Reads the line of a command, whose word comes first; what clap prints instead is printed, and the
 /// exit code given.
 pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
@@ -182,9 +187,7 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 /// Names resolve inside an enclave, without a line of APP changed.
 ///
 /// proxify answers DNS on loopback, from a cache and through its relay on the parent instance,
-/// writes resolv.conf so that every program asks there, and runs APP. It ends with APP's status:
-/// 128 + N if signal N ended it, 127 if it is not found, 126 if it cannot run, 64 on bad usage,
-/// 69 if names cannot be served.
+/// writes resolv.conf so that every program asks there, carries TCP out and in, and runs APP.
 #[derive(Debug, Parser)]
 #[command(
     name = "proxify",
@@ -201,7 +204,11 @@ Examples:
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
 proxify check shows whether AWS names are private; proxify check --help has its options.
 An APP that is named dns or check runs as: proxify -- dns
-Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
+Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE.
+
+Exit status: APP's own, 128 + N if signal N ended it; 126 if it cannot run, 127 if it is not found;
+64 on bad usage and outside an enclave; 69 if names cannot be served; 71 if the system refuses what it
+never should."
 )]
 struct Cli {
     #[command(flatten)]
@@ -213,7 +220,21 @@ struct Cli {
 
 /// The same as beside an APP, without one: in the foreground, until TERM or INT.
 #[derive(Debug, Parser)]
-#[command(name = "proxify", bin_name = "proxify dns")]
+#[command(
+    name = "proxify",
+    bin_name = "proxify dns",
+    after_help = "\
+Examples:
+  proxify dns --ready-fd 3 3>/run/ready &
+      in an init script: a line on /run/ready says that names are served
+  proxify dns --egress off --publish none
+      names alone; TCP is left as it is
+
+Readiness is also told to NOTIFY_SOCKET, as systemd has it.
+
+Exit status: 0 after TERM or INT; 64 on bad usage and outside an enclave; 69 if names cannot be
+served; 71 if the system refuses what it never should."
+)]
 struct Dns {
     #[command(flatten)]
     options: Options,

@@ -42,6 +42,7 @@ use tracing::{info, warn};
 
 use crate::app::{App, StartError};
 use crate::cli::{Config, Job};
+pub use crate::commands::command_line;
 use crate::enclave::NotAnEnclave;
 use crate::lo::LoError;
 use crate::ready::{Ready, ReadyError};

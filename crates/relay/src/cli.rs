@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use privileges::Capability;
@@ -53,11 +53,17 @@ const SPARE_DESCRIPTORS: usize = 1024;
 /// several times.
 #[derive(Debug, Parser)]
 #[command(name = "proxify-relay", version, max_term_width = 100)]
-#[command(
-    after_help = "Stops on SIGTERM or SIGINT: queries in flight are answered, connections get \
-    5 s to end.\n\nExit status: 0 after a signal, 64 on bad usage, 69 when it cannot listen, \
-    71 when the system refuses."
-)]
+#[command(after_help = "\
+Examples:
+  proxify-relay
+      for the enclaves of this instance, on vsock port 8888
+  proxify-relay --deny 169.254.169.254/32 --bind 10.0.0.10
+      without IMDS, and with published ports on one address only
+
+Stops on SIGTERM or SIGINT: queries in flight are answered, connections get 5 s to end.
+
+Exit status: 0 after a signal; 64 on bad usage; 69 when it cannot listen; 71 when the system refuses
+what it never should.")]
 struct Options {
     /// Where to listen: vsock:any, unix:PREFIX (the socket is PREFIX_PORT, mode 0660), tcp:ADDR
     #[arg(
@@ -161,6 +167,12 @@ fn upstream_pps(text: &str) -> Result<u32, String> {
     let number = text.parse().ok();
     let number = number.filter(|number| *number == 0 || (10..=MOST_PPS).contains(number));
     number.ok_or_else(|| format!("write 0 for no limit, or a number from 10 to {MOST_PPS}"))
+}
+
+/// The relay's command line, for its man page and completions.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Options::command()
 }
 
 /// The whole program: parses `args` (the first is the program's name), listens, and serves until

@@ -42,9 +42,10 @@ Examples:
   proxify check --require-private --connect ec2.eu-west-1.amazonaws.com ssm.eu-west-1.amazonaws.com
       for a script: fails unless both lead into the VPC and take connections
 
+Name a VPC endpoint by its own regional name (vpce-….vpce.amazonaws.com) to see which zones it covers.
+
 Exit status: 0; 1 if a name could not be looked up, a connection did not open, or, with
---require-private, a name is not private; 64 on bad usage; 69 if nobody can be asked.
-Name a VPC endpoint by its own regional name (vpce-….vpce.amazonaws.com) to see which zones it covers."
+--require-private, a name is not private; 64 on bad usage; 69 if nobody can be asked."
 )]
 struct Line {
     /// The names; without any, the regional endpoints of the usual services.
@@ -74,6 +75,11 @@ struct Line {
     /// The relay's port.
     #[arg(long, value_name = "PORT", default_value = "8888")]
     port: u32,
+}
+
+/// Its command line.
+pub(super) fn command() -> clap::Command {
+    Line::command()
 }
 
 /// The whole command.
