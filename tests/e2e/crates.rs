@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("wire", &[]),
+    ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
@@ -17,7 +18,9 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("relay", &["link", "resolv", "wire"]),
     (
         "proxify",
-        &["egress", "link", "publish", "resolv", "stub", "vpc"],
+        &[
+            "check", "egress", "link", "publish", "resolv", "stub", "vpc",
+        ],
     ),
     ("sandbox", &["proxify", "relay"]),
 ];

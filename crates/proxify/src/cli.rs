@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -17,6 +18,8 @@ use publish::Ports;
 use stub::Routes;
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
+
+use crate::Failure;
 
 use self::environment::{name_variable, with_environment};
 use self::options::Options;
@@ -129,6 +132,26 @@ impl Config {
     }
 }
 
+/// Reads the line of a command, whose word comes first; what clap prints instead is printed, and the
+/// exit code given.
+pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
+    line: &[OsString],
+) -> Result<L, ExitCode> {
+    let behind = line.iter().take(1).chain(line.iter().skip(2));
+    let behind: Vec<OsString> = behind.cloned().collect();
+    let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    match read(&behind, &environment) {
+        Ok((_, line)) => Ok(line),
+        Err(error) => {
+            let _ = error.print();
+            Err(match error.use_stderr() {
+                true => Failure::USAGE.into(),
+                false => ExitCode::SUCCESS,
+            })
+        }
+    }
+}
+
 /// Reads a line as `L` defines it, with the environment where the defaults are.
 fn read<L: CommandFactory + FromArgMatches>(
     line: &[OsString],
@@ -163,7 +186,7 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify check [NAME]...",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -173,7 +196,8 @@ Examples:
       names are served
 
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
-An APP that is named dns runs as: proxify -- dns
+proxify check shows whether AWS names are private; proxify check --help has its options.
+An APP that is named dns or check runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
 )]
 struct Cli {

@@ -12,6 +12,7 @@
 
 mod app;
 mod cli;
+mod commands;
 mod descriptors;
 mod enclave;
 mod guard;
@@ -56,7 +57,11 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let config = match Config::parse(args, |name| std::env::var_os(name)) {
+    let line: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let Some(code) = commands::run(&line) {
+        return code;
+    }
+    let config = match Config::parse(line, |name| std::env::var_os(name)) {
         Ok(config) => config,
         Err(usage) => {
             let _ = usage.print();

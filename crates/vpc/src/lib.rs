@@ -33,4 +33,5 @@ mod relay;
 pub use base_plus_two::{BasePlusTwoError, base_plus_two, parse_cidr};
 pub use discover::{Found, Source, discover};
 pub use files::{Files, OVERRIDE_FILE, read_resolv_conf};
+pub use imds::{Place, PlaceError, Via, place};
 pub use nameservers::{Nameservers, ParseNameserversError, nameserver_list};

@@ -1,0 +1,18 @@
+//! What operators run: `proxify check`, … Each reads its own options behind its word.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+mod check;
+
+/// The answer to an operator's question is no.
+const NO: u8 = 1;
+
+/// Runs the command that `line` names, if its first word is one.
+pub(crate) fn run(line: &[OsString]) -> Option<ExitCode> {
+    let command = match line.get(1)?.to_str()? {
+        "check" => check::main,
+        _ => return None,
+    };
+    Some(command(line))
+}
