@@ -126,10 +126,12 @@ impl Measured {
         self.latencies.count() + self.failures.total()
     }
 
-    /// Answers a second of its time.
+    /// Answers a second of its time; none where a limit decided that.
     #[must_use]
-    pub fn rate(&self) -> f64 {
-        count(self.latencies.count()) / self.spent.as_secs_f64().max(f64::MIN_POSITIVE)
+    pub fn rate(&self) -> Option<f64> {
+        let seconds = self.spent.as_secs_f64();
+        let is_known = !self.held_back && seconds > 0.0;
+        is_known.then(|| count(self.latencies.count()) / seconds)
     }
 }
 

@@ -14,7 +14,7 @@ svg{width:100%;height:auto;margin-top:1.2rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;margin-top:1.2rem;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--faint);font-weight:500}
-dl{margin-top:1.2rem}dt{font-weight:600}dd{margin:0 0 .3rem 0}ul{padding-left:1.2rem}
+dl{margin-top:1.2rem;display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem}dt{font-weight:600}dd{margin:0}ul{padding-left:1.2rem}
 ";
 
 pub(super) fn render(report: &Report) -> String {
@@ -93,7 +93,7 @@ fn table(body: &mut String, report: &Report) {
             body,
             "<td>{max}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             units::grouped(target.latencies.count()),
-            units::rate(target.rate()),
+            target.rate().map_or("–".to_owned(), units::rate),
             units::grouped(target.failures.total()),
         );
     }

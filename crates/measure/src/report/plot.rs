@@ -24,16 +24,20 @@ const SERIES: [&[f64]; 5] = [
 pub(super) struct Bins {
     /// The lower edge of each bin.
     pub(super) edges: Vec<Duration>,
+    /// Whether the last bin has no upper edge: the slowest of a hundred lie far apart.
+    pub(super) is_open: bool,
     /// For each target the share of its lookups in each bin.
     pub(super) shares: Vec<Vec<f64>>,
 }
 
-/// At most `most` bins over all that was seen; `None` if nothing was.
+/// At most `most` bins over all that was seen, to the highest p99 in steps of one size; `None` if
+/// nothing was seen.
 pub(super) fn bins(targets: &[Measured], most: usize) -> Option<Bins> {
     let seen = targets.iter().filter(|target| target.latencies.count() > 0);
     let low = seen.clone().map(|target| target.latencies.min()).min()?;
-    let high = seen.map(|target| target.latencies.max()).max()?;
-    let edges = edges(low, high, most);
+    let p99 = seen.clone().map(|target| target.latencies.quantile(0.99));
+    let (edges, end) = edges(low, p99.max()?, most);
+    let is_open = seen.map(|target| target.latencies.max()).max()? >= end;
     let shares = targets.iter().map(|target| {
         let mut shares = vec![0.0; edges.len()];
         for (value, times) in target.latencies.values() {
@@ -45,21 +49,24 @@ pub(super) fn bins(targets: &[Measured], most: usize) -> Option<Bins> {
         shares
     });
     let shares = shares.collect();
-    Some(Bins { edges, shares })
+    Some(Bins {
+        edges,
+        is_open,
+        shares,
+    })
 }
 
-/// The lower edges of at most `most` bins that hold `low` to `high`.
-fn edges(low: Duration, high: Duration, most: usize) -> Vec<Duration> {
+/// The lower edges of at most `most` bins that hold `low` to `high`, and the upper edge of the last.
+fn edges(low: Duration, high: Duration, most: usize) -> (Vec<Duration>, Duration) {
     let mut edges = Vec::new();
     for series in SERIES {
         edges = steps(series, low, high);
-        // The last one is an upper edge.
-        edges.pop();
-        if edges.len() <= most {
+        if edges.len() <= most + 1 {
             break;
         }
     }
-    edges
+    let end = edges.pop().unwrap_or(high);
+    (edges, end)
 }
 
 /// Preferred numbers from the last that is not above `low` to the first above `high`.
@@ -94,6 +101,14 @@ pub(super) fn ticks(low: Duration, high: Duration) -> Vec<Duration> {
     ticks
 }
 
+/// Between two ticks of a linear axis that ends at `end`, so that there are few of them.
+pub(super) fn step(end: Duration) -> Duration {
+    const MOST: u32 = 8;
+    let least = (end / MOST).max(Duration::from_nanos(1));
+    let steps = steps(&[1.0, 2.0, 5.0], least, least);
+    steps.last().copied().unwrap_or(least)
+}
+
 /// The decimal logarithm of nanoseconds; of none, that of one.
 pub(super) fn log(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e9).max(1.0).log10()
@@ -108,14 +123,30 @@ mod tests {
 
     #[test]
     fn edges_are_preferred_numbers_around_all_values() {
-        let near = edges(US * 21, US * 30, 20);
+        let (near, end) = edges(US * 21, US * 30, 20);
         assert_eq!(near.first(), Some(&(US * 20)));
-        assert_eq!(near.last(), Some(&(US * 28)));
-        let far = edges(US * 21, US * 3_000_000, 20);
+        assert_eq!(
+            (near.last(), end),
+            (Some(&(US * 28)), Duration::from_nanos(31_500))
+        );
+        let (far, _) = edges(US * 21, US * 3_000_000, 20);
         assert!(far.len() <= 20 && far.len() > 10, "{far:?}");
         assert_eq!(far.first(), Some(&(US * 20)));
         assert_eq!(far.last(), Some(&(US * 2_000_000)));
-        assert_eq!(edges(US, US, 20), [US]);
+        assert_eq!(edges(US, US, 20).0, [US]);
+    }
+
+    #[test]
+    fn ticks_of_time_are_few_and_round() {
+        for (end, step_ms) in [
+            (6030, 1000),
+            (500, 100),
+            (60_000, 10_000),
+            (3_600_000, 500_000),
+        ] {
+            let step = step(Duration::from_millis(end));
+            assert_eq!(step, Duration::from_millis(step_ms), "{end}");
+        }
     }
 
     #[test]
@@ -126,9 +157,15 @@ mod tests {
             measured("c", &[]),
         ];
         let bins = bins(&targets, 20).unwrap();
+        assert!(!bins.is_open);
         let sum = |index: usize| bins.shares[index].iter().sum::<f64>();
         assert!((sum(0) - 1.0).abs() < 1e-9 && (sum(1) - 1.0).abs() < 1e-9);
         assert!(sum(2).abs() < 1e-9);
         assert_eq!(super::bins(&targets[2..], 20), None);
+
+        let mut slow = vec![20; 999];
+        slow.push(5_000_000);
+        let open = super::bins(&[measured("slow", &slow)], 20).unwrap();
+        assert!(open.is_open && open.edges == [US * 20], "{open:?}");
     }
 }

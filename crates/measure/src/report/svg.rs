@@ -18,12 +18,12 @@ const LABELS: f64 = 15.0;
 
 /// Percentiles that have a tick. The axis is the logarithm of one in how many lookups is slower.
 const TICKS: [(&str, f64); 6] = [
-    ("50", 2.0),
-    ("90", 10.0),
-    ("99", 100.0),
-    ("99.9", 1000.0),
-    ("99.99", 10_000.0),
-    ("99.999", 100_000.0),
+    ("p50", 2.0),
+    ("p90", 10.0),
+    ("p99", 100.0),
+    ("p99.9", 1000.0),
+    ("p99.99", 10_000.0),
+    ("p99.999", 100_000.0),
 ];
 
 /// Points of a curve for each decade of that axis.
@@ -85,7 +85,8 @@ pub(super) fn style() -> String {
          svg .title{{font-weight:600;font-size:14px}}svg .faint{{fill:var(--faint)}}\
          .grid{{stroke:var(--line);stroke-width:1}}\
          .curve{{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}}\
-         .thin{{stroke-width:1.2;stroke-dasharray:3 3}}\n",
+         .thin{{stroke-width:1.2;stroke-dasharray:3 3}}\
+         svg .label{{paint-order:stroke;stroke:var(--ground);stroke-width:4px;font-weight:600}}\n",
         colours(|pair| pair.0),
         colours(|pair| pair.1),
     );
@@ -162,9 +163,11 @@ pub(super) fn over_time(report: &Report) -> String {
     };
     let axis = Axis::new(low, high);
     let mut out = axis.draw(TITLE);
-    for fifth in 0..=5 {
-        let at = end * fifth / 5;
+    let step = plot::step(end);
+    let mut at = Duration::ZERO;
+    while at <= end {
         vertical(&mut out, x(at), &units::seconds(at));
+        at += step;
     }
     let mut labels = Vec::new();
     for (index, target) in report.targets.iter().enumerate() {
@@ -263,7 +266,7 @@ fn label(out: &mut String, targets: &[Measured], mut at: Vec<(usize, (f64, f64))
         let colour = index % COLOURS.len();
         let _ = writeln!(
             out,
-            r#"<text x="{:.1}" y="{lowest:.1}" class="f{colour}">{}</text>"#,
+            r#"<text x="{:.1}" y="{lowest:.1}" class="f{colour} label">{}</text>"#,
             x + 8.0,
             escape(&target.label)
         );

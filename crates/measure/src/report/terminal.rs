@@ -28,7 +28,7 @@ const WIDEST: usize = 36;
 const GAP: usize = 2;
 
 /// Rows of the histogram at most.
-const ROWS: usize = 20;
+const ROWS: usize = 24;
 
 /// Colours of the targets: cyan, yellow, green, magenta, blue, red (ECMA-48 SGR), and again.
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -74,7 +74,8 @@ pub(super) fn render(report: &Report, terminal: Terminal) -> String {
         pad(&units::grouped(target.latencies.count()), width)
     });
     line("a second", &|_, target| {
-        pad(&units::rate(target.rate()), width)
+        let rate = target.rate().map(units::rate);
+        pad(rate.as_deref().unwrap_or("–"), width)
     });
     line("failed", &|_, target| {
         pad(&units::grouped(target.failures.total()), width)
@@ -83,7 +84,9 @@ pub(super) fn render(report: &Report, terminal: Terminal) -> String {
         line("", &|_, _| String::new());
         let most = bins.shares.iter().flatten().copied().fold(0.0, f64::max);
         for (row, edge) in bins.edges.iter().enumerate() {
-            let name = format!("{:>8}", units::short_time(*edge));
+            let is_open = bins.is_open && row + 1 == bins.edges.len();
+            let sign = if is_open { "≥ " } else { "" };
+            let name = format!("{:>8}", format!("{sign}{}", units::short_time(*edge)));
             line(&name, &|index, _| {
                 let share = bins.shares.get(index).and_then(|shares| shares.get(row));
                 let bar = bar(share.copied().unwrap_or(0.0) / most, width - GAP);
@@ -107,7 +110,7 @@ pub(super) fn render(report: &Report, terminal: Terminal) -> String {
         !PERCENTILES.into_iter().all(known)
     };
     if report.targets.iter().any(unknown) {
-        text += "–: too few lookups to know it.\n";
+        text += "–: not known, of too few lookups.\n";
     }
     for remark in report.remarks() {
         let _ = writeln!(text, "{remark}");

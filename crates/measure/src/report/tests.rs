@@ -90,7 +90,7 @@ fn text_has_a_column_for_each_target_on_one_axis() {
     };
     assert_eq!(row("45 µs"), Some(&"   45 µs  █▏"));
     assert!(row("100 µs").unwrap().ends_with("███████████████████████"));
-    assert!(text.contains("–: too few lookups to know it."));
+    assert!(text.contains("–: not known, of too few lookups."));
     assert!(!text.contains('\x1b'));
 }
 
