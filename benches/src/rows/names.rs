@@ -82,7 +82,7 @@ fn by_libc(time: Duration) -> Result<f64, Failure> {
         asked.map_err(|error| Failure::Setting(error.to_string()))?;
     }
     let plan = measure::Plan {
-        targets: vec![measure::Target::Getaddrinfo],
+        targets: vec![measure::Target::Getaddrinfo { is_remote: false }],
         questions,
         pace: measure::Pace::Closed,
         concurrency: 1,

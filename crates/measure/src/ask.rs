@@ -32,7 +32,7 @@ pub(crate) fn open(target: &Target, timeout: Duration) -> Result<Box<dyn Ask>, O
             Box::new(udp::Udp::open(*server, timeout)?)
         }
         Target::StubTcp(server) => Box::new(tcp::Tcp::open(*server, timeout)?),
-        Target::Getaddrinfo => Box::new(libc::Libc::open()?),
+        Target::Getaddrinfo { .. } => Box::new(libc::Libc::open()?),
         Target::Upstream { parent, nameserver } => Box::new(upstream::Upstream::open(
             parent.clone(),
             *nameserver,

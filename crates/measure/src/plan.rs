@@ -35,7 +35,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The most packets a second to where AmazonDNS may be; `None` for no limit.
     pub upstream_pps: Option<u32>,
-    /// How long a lookup waits for its answer. getaddrinfo waits as resolv.conf says.
+    /// How long a lookup waits for its answer, and in an open loop for its beginning at the end.
+    /// getaddrinfo waits as resolv.conf says.
     pub timeout: Duration,
 }
 
@@ -56,7 +57,11 @@ pub enum Target {
     /// The stub here, over TCP, on connections that last.
     StubTcp(SocketAddr),
     /// getaddrinfo(3) of this process's libc, A and AAAA, as nsswitch.conf and resolv.conf say.
-    Getaddrinfo,
+    Getaddrinfo {
+        /// Whether a nameserver of resolv.conf's is on another machine: then no cache is known to be
+        /// before it.
+        is_remote: bool,
+    },
     /// A nameserver behind the link, past the stub and its cache.
     Upstream {
         /// The way to it.
@@ -75,7 +80,7 @@ impl Target {
         match self {
             Self::StubUdp(_) => "udp".to_owned(),
             Self::StubTcp(_) => "tcp".to_owned(),
-            Self::Getaddrinfo => "getaddrinfo".to_owned(),
+            Self::Getaddrinfo { .. } => "getaddrinfo".to_owned(),
             Self::Upstream { .. } => "upstream".to_owned(),
             Self::Server(address) if address.port() == 53 => address.ip().to_string(),
             Self::Server(address) => address.to_string(),
@@ -85,7 +90,7 @@ impl Target {
     /// Packets that one lookup sends.
     pub(crate) fn packets(&self) -> u32 {
         match self {
-            Self::Getaddrinfo => 2,
+            Self::Getaddrinfo { .. } => 2,
             _ => 1,
         }
     }
@@ -93,10 +98,12 @@ impl Target {
     /// Whether every lookup may reach AmazonDNS, whatever is cached here.
     pub(crate) fn is_past_the_cache(&self) -> bool {
         match self {
-            Self::StubUdp(_) | Self::StubTcp(_) | Self::Getaddrinfo => false,
+            Self::Getaddrinfo { is_remote } => *is_remote,
             Self::Upstream { .. } => true,
             // One on this machine is a cache as the stub is.
-            Self::Server(address) => !address.ip().is_loopback(),
+            Self::StubUdp(address) | Self::StubTcp(address) | Self::Server(address) => {
+                !address.ip().is_loopback()
+            }
         }
     }
 }
@@ -107,7 +114,7 @@ impl fmt::Display for Target {
         match self {
             Self::StubUdp(address) => write!(f, "the stub at {address}, over UDP"),
             Self::StubTcp(address) => write!(f, "the stub at {address}, over TCP"),
-            Self::Getaddrinfo => write!(f, "getaddrinfo of libc, A and AAAA"),
+            Self::Getaddrinfo { .. } => f.write_str("getaddrinfo of libc, A and AAAA"),
             Self::Upstream { parent, nameserver } => {
                 write!(f, "{nameserver} through {parent}, past the cache")
             }

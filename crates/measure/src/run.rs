@@ -24,9 +24,6 @@ const TURN: Duration = Duration::from_millis(50);
 /// Between two calls of the caller's progress.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// How long after the end of an open loop lookups that are late may still begin.
-const LATE: Duration = Duration::from_secs(1);
-
 /// Lookups without a reply after which a target is not warmed any further: each costs seconds.
 const SILENT: u32 = 2;
 
@@ -149,6 +146,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(Progress)) -> Result<Report, Ru
         let time = Time {
             start,
             of: plan.duration,
+            late: plan.timeout,
         };
         Ok(match plan.pace {
             Pace::Closed => closed(&mut teams, time, &ended, &mut progress),
@@ -244,6 +242,8 @@ fn warm(
 struct Time {
     start: Instant,
     of: Duration,
+    /// How long after its end lookups of an open loop that are late may still begin.
+    late: Duration,
 }
 
 /// The time that each target had, and the lookups that it should have had.
@@ -265,8 +265,8 @@ fn closed(
             break;
         };
         let began = Instant::now();
-        let until = began + turn.min(share - team.spent);
-        team.send(Turn::Closed { until });
+        let length = turn.min(share - team.spent);
+        team.send(Turn::Closed { length });
         for _ in &team.turns {
             // No worker ends before its sender.
             let _ = ended.recv();
@@ -306,7 +306,7 @@ fn open(
         }
         let schedule = Schedule::new(time.start, rate, time.of, turn, turns);
         intended.push(schedule.count);
-        let give_up = time.start + time.of + LATE;
+        let give_up = time.start + time.of + time.late;
         team.send(Turn::Open { schedule, give_up });
     }
     let mut working: usize = teams.iter().map(|team| team.turns.len()).sum();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Schedule {
     first: Instant,
     per_second: u32,
-    /// How many there are.
+    /// How many there are: one at least.
     pub(crate) count: u64,
 }
 
@@ -30,7 +30,7 @@ impl Schedule {
         Self {
             first: start + offset,
             per_second: per_second.max(1),
-            count: u64::try_from(count).unwrap_or(u64::MAX),
+            count: u64::try_from(count).unwrap_or(u64::MAX).max(1),
         }
     }
 
@@ -81,6 +81,6 @@ mod tests {
         };
         assert_eq!(count(100, 2500), 250);
         assert_eq!(count(100_000, 3_600_000), 360_000_000);
-        assert_eq!(count(1, 500), 0);
+        assert_eq!(count(1, 500), 1);
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Side<'a> {
 /// What a worker is to do next.
 #[derive(Clone, Copy)]
 pub(crate) enum Turn {
-    /// One lookup after the other.
-    Closed { until: Instant },
+    /// One lookup after the other, for so long from when the worker is awake.
+    Closed { length: Duration },
     /// Those of a schedule, in turn with the other workers.
     Open {
         schedule: Schedule,
@@ -56,7 +56,8 @@ impl Side<'_> {
     pub(crate) fn work(&self, ask: &mut dyn Ask, turn: Turn) {
         let mut lookup = Lookup::default();
         match turn {
-            Turn::Closed { until } => {
+            Turn::Closed { length } => {
+                let until = Instant::now() + length;
                 while self.is_granted(until) {
                     let number = self.next.fetch_add(1, Ordering::Relaxed);
                     self.questions.fill(self.offset + number, &mut lookup);

@@ -72,7 +72,7 @@ fn a_connection_that_the_server_closed_is_opened_again() {
 
 #[test]
 fn getaddrinfo_is_that_of_this_machine() {
-    let mut libc = open(&Target::Getaddrinfo, TIMEOUT).unwrap();
+    let mut libc = open(&Target::Getaddrinfo { is_remote: false }, TIMEOUT).unwrap();
     assert_eq!(ask(&mut *libc, "localhost"), ANSWER);
     let failed = ask(&mut *libc, "no-such-name.invalid").unwrap_err();
     assert!(matches!(failed, Failure::Libc(_)), "{failed:?}");

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use measure::{
     MAX_CONCURRENCY, MAX_RATE, Missing, Pace, Plan, Questions, Report, Rtype, RunError, Target,
     Terminal,
 };
+use resolv::ResolvConf;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use vpc::{Found, Nameservers};
@@ -120,8 +121,8 @@ struct Line {
     #[arg(long)]
     cold: bool,
     /// The most packets a second to where AmazonDNS may be, which drops what is above 1024 of the whole
-    /// instance: for upstream, --server (but on loopback), cold lookups, and the first round that warms.
-    /// 0 is no limit.
+    /// instance: for upstream, cold lookups, the first round that warms, and --server and getaddrinfo
+    /// but where their nameservers are on loopback. 0 is no limit.
     #[arg(long, value_name = "PACKETS", default_value_t = 100)]
     upstream_pps: u32,
     /// The region of the usual services, instead of IMDS's.
@@ -196,6 +197,8 @@ fn run(line: &Line) -> Result<Report, Error> {
         (svg, Report::svg),
     ] {
         if let Some((path, mut file)) = file {
+            // It has no length where it is no file.
+            let _ = file.set_len(0);
             file.write_all(text(&report).as_bytes())
                 .map_err(|source| Error::file(path, source))?;
         }
@@ -225,7 +228,9 @@ impl Line {
             let target = match way {
                 Way::Udp => Target::StubUdp(stub),
                 Way::Tcp => Target::StubTcp(stub),
-                Way::Getaddrinfo => Target::Getaddrinfo,
+                Way::Getaddrinfo => Target::Getaddrinfo {
+                    is_remote: is_remote(),
+                },
                 Way::Upstream => {
                     let wanted = self.nameservers.clone();
                     match runtime.block_on(nameserver(wanted, parent.clone())) {
@@ -331,6 +336,13 @@ impl Line {
     }
 }
 
+/// Whether programs here ask another machine. Without a resolv.conf they ask their own (resolv.conf(5)).
+fn is_remote() -> bool {
+    let text = vpc::read_resolv_conf(Path::new(RESOLV_CONF)).unwrap_or_default();
+    let conf = ResolvConf::parse(&text);
+    !conf.nameservers.iter().all(IpAddr::is_loopback)
+}
+
 /// The first nameserver that the stub would ask, if one is known in time.
 async fn nameserver(wanted: Nameservers, parent: Parent) -> Option<SocketAddr> {
     let (sender, mut found) = watch::channel(None::<Arc<Found>>);
@@ -352,11 +364,13 @@ async fn nameserver(wanted: Nameservers, parent: Parent) -> Option<SocketAddr> {
     }
 }
 
+/// Opens a file to be written when there is a report; what it holds stays until then.
 fn create(path: Option<&Path>) -> Result<Option<(&Path, File)>, Error> {
     let Some(path) = path else {
         return Ok(None);
     };
-    match File::create(path) {
+    let mut options = File::options();
+    match options.write(true).create(true).truncate(false).open(path) {
         Ok(file) => Ok(Some((path, file))),
         Err(source) => Err(Error::file(path, source)),
     }
