@@ -85,8 +85,7 @@ pub(super) fn style() -> String {
          svg .title{{font-weight:600;font-size:14px}}svg .faint{{fill:var(--faint)}}\
          .grid{{stroke:var(--line);stroke-width:1}}\
          .curve{{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}}\
-         .thin{{stroke-width:1.2;stroke-dasharray:3 3}}\
-         svg .label{{paint-order:stroke;stroke:var(--ground);stroke-width:4px;font-weight:600}}\n",
+         .thin{{stroke-width:1.2;stroke-dasharray:3 3}}svg .label{{font-weight:600}}\n",
         colours(|pair| pair.0),
         colours(|pair| pair.1),
     );
@@ -136,7 +135,9 @@ pub(super) fn percentiles(report: &Report) -> String {
             }
             step += 1;
         }
-        labels.push((index, curve.last().copied().unwrap_or_default()));
+        if let Some(&(_, y)) = curve.last() {
+            labels.push((index, y));
+        }
         line(&mut out, index, "", &curve);
     }
     label(&mut out, &report.targets, labels);
@@ -180,7 +181,7 @@ pub(super) fn over_time(report: &Report) -> String {
         };
         let p50 = curve(|point| point.p50);
         if let Some(&(_, y)) = p50.last() {
-            labels.push((index, (x(end), y)));
+            labels.push((index, y));
         }
         line(&mut out, index, " thin", &curve(|point| point.p99));
         line(&mut out, index, "", &p50);
@@ -254,11 +255,11 @@ fn line(out: &mut String, target: usize, class: &str, curve: &[(f64, f64)]) {
     let _ = writeln!(out, r#"<path d="{path}" class="curve s{colour}{class}"/>"#);
 }
 
-/// The names of curves at their ends, none over another.
-fn label(out: &mut String, targets: &[Measured], mut at: Vec<(usize, (f64, f64))>) {
-    at.sort_by(|(_, a), (_, b)| b.1.total_cmp(&a.1));
+/// The names of curves beside them, at the height of their ends, none over another.
+fn label(out: &mut String, targets: &[Measured], mut at: Vec<(usize, f64)>) {
+    at.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let mut lowest = HEIGHT - BOTTOM + LABELS;
-    for (index, (x, y)) in at {
+    for (index, y) in at {
         let Some(target) = targets.get(index) else {
             continue;
         };
@@ -267,7 +268,7 @@ fn label(out: &mut String, targets: &[Measured], mut at: Vec<(usize, (f64, f64))
         let _ = writeln!(
             out,
             r#"<text x="{:.1}" y="{lowest:.1}" class="f{colour} label">{}</text>"#,
-            x + 8.0,
+            WIDTH - RIGHT + 8.0,
             escape(&target.label)
         );
     }
