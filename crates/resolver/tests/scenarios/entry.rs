@@ -209,7 +209,7 @@ impl Entry {
         Ok(())
     }
 
-    /// `NAME [TTL] [IN|CH] TYPE RDATA`, in the question section without TTL and rdata.
+    /// `NAME [TTL] [IN|CH|HS] TYPE RDATA`, in the question section without TTL and rdata.
     fn record(&mut self, section: Option<Section>, mut words: Words<'_>) -> Result<(), String> {
         let Some(section) = section else {
             return Err(format!("`{}` is not understood in an entry", words.0));
@@ -227,9 +227,10 @@ impl Entry {
         }
         let class = match rtype {
             "CH" => DNSClass::CH,
+            "HS" => DNSClass::HS,
             _ => DNSClass::IN,
         };
-        if matches!(rtype, "IN" | "CH") {
+        if matches!(rtype, "IN" | "CH" | "HS") {
             rtype = words.next().unwrap_or_default();
         }
         let rtype = type_of(rtype)?;
