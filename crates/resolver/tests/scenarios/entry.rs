@@ -12,7 +12,7 @@ use crate::read::{Lines, Outcome, Words};
 const TTL: u32 = 3600;
 
 /// UDP size of an OPT that is written without one.
-const UDP_SIZE: u16 = 1232;
+pub(crate) const UDP_SIZE: u16 = 1232;
 
 /// Option code of Extended DNS Errors (RFC 8914).
 pub(crate) const EDE: u16 = 15;
@@ -20,7 +20,7 @@ pub(crate) const EDE: u16 = 15;
 /// What stands between ENTRY_BEGIN and ENTRY_END.
 pub(crate) struct Entry {
     pub(crate) message: Message,
-    pub(crate) transport: Transport,
+    pub(crate) transport: Option<Transport>,
     pub(crate) parts: Vec<Part>,
     /// Records must have the same TTLs.
     pub(crate) ttl: bool,
@@ -46,7 +46,7 @@ pub(crate) enum Part {
     Ede,
 }
 
-const PARTS: [(&str, Part); 11] = [
+pub(crate) const PARTS: [(&str, Part); 11] = [
     ("opcode", Part::Opcode),
     ("qname", Part::Qname),
     ("subdomain", Part::Subdomain),
@@ -105,11 +105,11 @@ pub(crate) const FLAGS: [Flag; 6] = [
 ];
 
 impl Entry {
-    /// Reads up to ENTRY_END.
-    pub(crate) fn read(lines: &mut Lines<'_>) -> Outcome<Self> {
+    /// Reads up to ENTRY_END what is for a step of this kind.
+    pub(crate) fn read(lines: &mut Lines<'_>, step: &str) -> Outcome<Self> {
         let mut entry = Self {
             message: Message::query(),
-            transport: Transport::Udp,
+            transport: None,
             parts: Vec::new(),
             ttl: false,
             case: false,
@@ -131,17 +131,41 @@ impl Entry {
                 Some("SECTION") => {
                     by_name(&SECTIONS, words.rest()).map(|named| section = Some(named))
                 }
-                Some("ENTRY_END") => return Ok(entry),
+                Some("ENTRY_END") => {
+                    lines.at(entry.all_of_it_counts(step))?;
+                    return Ok(entry);
+                }
                 _ => entry.record(section, line),
             };
             lines.at(read)?;
         }
     }
 
+    /// Refuses what a step of this kind would not look at.
+    fn all_of_it_counts(&self, step: &str) -> Result<(), String> {
+        let is_check = step.starts_with("CHECK_");
+        let refuse = |what: &str| Err(format!("{what} in the entry of {step}"));
+        match step {
+            "QUERY" if !self.parts.is_empty() => return refuse("MATCH says only TCP or UDP"),
+            "QUERY" => {}
+            _ if self.transport.is_some() => return refuse("neither TCP nor UDP are"),
+            "REPLY" => {}
+            _ if self.parts.is_empty() => return refuse("MATCH is missing"),
+            _ => {}
+        }
+        if self.copy_query && (is_check || step == "QUERY") {
+            return refuse("nothing is adjusted");
+        }
+        match self.unmatched().filter(|_| is_check) {
+            Some(part) => refuse(&format!("`{part}` is written, and not in MATCH,")),
+            None => Ok(()),
+        }
+    }
+
     fn matches(&mut self, word: &str) -> Result<(), String> {
         match word {
-            "UDP" => self.transport = Transport::Udp,
-            "TCP" => self.transport = Transport::Tcp,
+            "UDP" => self.transport = Some(Transport::Udp),
+            "TCP" => self.transport = Some(Transport::Tcp),
             "ttl" => self.ttl = true,
             "case" => self.case = true,
             "question" => self.parts.extend([Part::Qname, Part::Qtype]),

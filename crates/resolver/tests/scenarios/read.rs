@@ -2,6 +2,7 @@
 
 use std::iter::Enumerate;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -241,7 +242,7 @@ fn range(lines: &mut Lines<'_>, mut words: Words<'_>) -> Outcome<Range> {
         let mut words = lines.next()?;
         match words.next() {
             Some("ADDRESS") => addresses.push(lines.at(address(&mut words))?),
-            Some("ENTRY_BEGIN") => entries.push(Entry::read(lines)?),
+            Some("ENTRY_BEGIN") => entries.push(Entry::read(lines, "RANGE_BEGIN")?),
             Some("RANGE_END") => break,
             _ => return lines.refuse("expected ADDRESS, ENTRY_BEGIN or RANGE_END"),
         }
@@ -258,20 +259,24 @@ fn step(lines: &mut Lines<'_>, mut words: Words<'_>) -> Outcome<Step> {
     let line = lines.number;
     let number = lines.at(words.value("the step's number"))?;
     let word = words.next().unwrap_or_default();
-    let count = |words: &mut Words<'_>| words.option("COUNT", |words| words.value("a number"));
+    let number_above_0 = |words: &mut Words<'_>| words.value::<NonZeroU32>("a number above 0");
+    let count = |words: &mut Words<'_>| {
+        let count = words.option("COUNT", number_above_0)?;
+        Ok(count.map_or(1, NonZeroU32::get))
+    };
     let event = match word {
         "QUERY" | "CHECK_ANSWER" => {
-            let count = lines.at(count(&mut words))?.unwrap_or(1);
-            let entry = entry(lines, words)?;
+            let count = lines.at(count(&mut words))?;
+            let entry = entry(lines, words, word)?;
             match word {
                 "QUERY" => Event::Query(count, entry),
                 _ => Event::CheckAnswer(count, entry),
             }
         }
         "CHECK_OUT_QUERY" | "REPLY" => {
-            let count = lines.at(count(&mut words))?.unwrap_or(1);
+            let count = lines.at(count(&mut words))?;
             let address = lines.at(words.option("ADDRESS", address))?;
-            let entry = entry(lines, words)?;
+            let entry = entry(lines, words, word)?;
             match word {
                 "REPLY" if count == 1 => Event::Reply(address, entry),
                 "REPLY" => return lines.refuse("many replies are for a RANGE_BEGIN"),
@@ -313,10 +318,10 @@ fn short(word: &str, words: &mut Words<'_>) -> Result<Event, String> {
     })
 }
 
-fn entry(lines: &mut Lines<'_>, words: Words<'_>) -> Outcome<Entry> {
+fn entry(lines: &mut Lines<'_>, words: Words<'_>, step: &str) -> Outcome<Entry> {
     lines.at(words.end())?;
     match lines.next()?.0 {
-        "ENTRY_BEGIN" => Entry::read(lines),
+        "ENTRY_BEGIN" => Entry::read(lines, step),
         _ => lines.refuse("expected ENTRY_BEGIN"),
     }
 }

@@ -100,10 +100,10 @@ impl<'a> Play<'a> {
 
     fn step(&mut self, event: &Event) -> Said {
         match event {
-            Event::Query(1, entry) => self.query(&entry.message, entry.transport),
+            Event::Query(1, entry) => self.query(&entry.message, transport(entry)),
             Event::Query(count, entry) => (0..*count).try_for_each(|_| {
                 let message = self.under_its_name(&entry.message)?;
-                self.query(&message, entry.transport)
+                self.query(&message, transport(entry))
             }),
             Event::CheckOutQuery(count, address, entry) => {
                 (0..*count).try_for_each(|_| self.check_question(*address, entry))
@@ -360,6 +360,10 @@ impl<'a> Play<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn transport(entry: &Entry) -> Transport {
+    entry.transport.unwrap_or(Transport::Udp)
 }
 
 fn fits(entry: &Entry, got: &Message) -> Said {

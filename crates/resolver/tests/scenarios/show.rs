@@ -4,7 +4,7 @@ use hickory_proto::op::{Edns, Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use crate::entry::{EDE, Entry, FLAGS, OPCODES, Part, RCODES};
+use crate::entry::{EDE, Entry, FLAGS, OPCODES, PARTS, Part, RCODES, UDP_SIZE};
 
 impl Entry {
     /// What of `got` is not as it is here, in words; nothing if all that MATCH names is.
@@ -17,6 +17,24 @@ impl Entry {
             })
         };
         self.parts.iter().filter_map(differs).collect()
+    }
+
+    /// A part that the message of this entry has, and MATCH does not name.
+    pub(crate) fn unmatched(&self) -> Option<&'static str> {
+        let has = |part: Part| self.parts.contains(&part);
+        let nothing = Message::query();
+        let is_unmatched = |(_, part): &&(&str, Part)| {
+            let shown = self.show(*part, &self.message);
+            let is_named = match part {
+                Part::Qname => has(Part::Subdomain),
+                // EDE makes an OPT of its own.
+                Part::Edns => has(Part::Ede) && shown == UDP_SIZE.to_string(),
+                Part::Subdomain => true,
+                _ => false,
+            };
+            !is_named && !has(*part) && shown != self.show(*part, &nothing)
+        };
+        PARTS.iter().find(is_unmatched).map(|(name, _)| *name)
     }
 
     /// A part of a message as text.

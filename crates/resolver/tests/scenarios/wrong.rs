@@ -151,6 +151,42 @@ fn a_wrong_scenario_fails_and_says_where_and_why() {
          x.example. A\nENTRY_END",
             ":66: SCENARIO_END, 1.500 s from the start: query 4 has no reply",
         ),
+        // What is written would not be looked at.
+        (
+            first("REPLY RD\n"),
+            "MATCH qname\nREPLY RD\n",
+            ":21: MATCH says only TCP or UDP in the entry of QUERY",
+        ),
+        (
+            last("MATCH rcode\n"),
+            "",
+            ":58: MATCH is missing in the entry of CHECK_ANSWER",
+        ),
+        (
+            last("MATCH rcode\n"),
+            "MATCH TCP rcode\n",
+            "neither TCP nor UDP are in the entry of CHECK_ANSWER",
+        ),
+        (
+            last("MATCH rcode\n"),
+            "MATCH qname\n",
+            "`rcode` is written, and not in MATCH,",
+        ),
+        (
+            last("MATCH rcode\n"),
+            "MATCH rcode edns\nEDE 3\n",
+            "`ede` is written, and not in MATCH,",
+        ),
+        (
+            last("MATCH rcode\n"),
+            "MATCH rcode\nADJUST copy_query\n",
+            "nothing is adjusted",
+        ),
+        (
+            first("COUNT 2"),
+            "COUNT 0",
+            ":49: expected a number above 0, not `0`",
+        ),
         // What is written is not understood.
         (
             first("nameservers:"),
