@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) case: bool,
     /// The answer repeats the question, whatever it is.
     copy_query: bool,
+    /// REPLY has a response code.
+    pub(crate) says_rcode: bool,
 }
 
 /// What MATCH can name.
@@ -114,6 +116,7 @@ impl Entry {
             ttl: false,
             case: false,
             copy_query: false,
+            says_rcode: false,
         };
         let mut section = None;
         loop {
@@ -190,6 +193,7 @@ impl Entry {
             self.message.metadata.op_code = opcode;
         } else {
             self.message.metadata.response_code = by_name(&RCODES, word)?;
+            self.says_rcode = true;
         }
         Ok(())
     }

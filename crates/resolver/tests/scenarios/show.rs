@@ -32,7 +32,11 @@ impl Entry {
                 Part::Subdomain => true,
                 _ => false,
             };
-            !is_named && !has(*part) && shown != self.show(*part, &nothing)
+            let is_written = match part {
+                Part::Rcode => self.says_rcode,
+                _ => shown != self.show(*part, &nothing),
+            };
+            is_written && !is_named && !has(*part)
         };
         PARTS.iter().find(is_unmatched).map(|(name, _)| *name)
     }
