@@ -118,34 +118,6 @@ fn a_silent_one_rests_and_is_asked_last() {
 }
 
 #[test]
-fn its_rests_grow_to_thirty_seconds() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    for rest in [1, 2, 4, 8, 16, 30, 30] {
-        be_silent(&mut lab);
-        lab.pass(ms(rest * 1000 - 1));
-        assert_eq!(preferred(&mut lab), SECOND, "{rest}");
-        lab.pass(ms(1));
-    }
-    assert_eq!(preferred(&mut lab), FIRST);
-    // It answered: the next rest is short again.
-    be_silent(&mut lab);
-    lab.pass(secs(1));
-    assert_eq!(preferred(&mut lab), FIRST);
-}
-
-#[test]
-fn one_lookup_finds_out_whether_it_is_back() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    be_silent(&mut lab);
-    lab.pass(secs(1));
-    for name in ["a.test", "b.test", "c.test"] {
-        lab.query(&query(name, RecordType::A));
-    }
-    let asked: Vec<_> = lab.asks.drain(..).map(|ask| ask.nameserver).collect();
-    assert_eq!(asked, [FIRST, SECOND, SECOND]);
-}
-
-#[test]
 fn many_lookups_that_meet_one_silence_count_it_once() {
     let mut lab = Lab::new(&[FIRST, SECOND]);
     for number in 0..50 {

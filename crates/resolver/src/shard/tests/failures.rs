@@ -32,25 +32,6 @@ fn silence_is_a_failure_like_any_other() {
 }
 
 #[test]
-fn failures_are_forgotten_when_a_silent_nameserver_answers_again() {
-    let mut lab = Lab::new(&[FIRST]);
-    let slow = lab.query(&query("slow.test", RecordType::A));
-    let slow_ask = lab.asked();
-    lab.pass(ms(1500));
-    fail(&mut lab);
-    assert_eq!(lab.hit(&www()).ede(), CACHED);
-    // An error is no sign of health.
-    lab.answer(&slow_ask, &error(&slow_ask, ResponseCode::ServFail));
-    assert!(!lab.is_waiting(slow));
-    assert_eq!(lab.hit(&www()).ede(), CACHED);
-    let well = lab.query(&query("well.test", RecordType::A));
-    let ask = lab.asked();
-    lab.answer(&ask, &error(&ask, ResponseCode::NoError));
-    assert_eq!(lab.reply(well).rcode(), ResponseCode::NoError);
-    assert!(lab.is_miss(&www()));
-}
-
-#[test]
 fn a_client_without_opt_gets_the_bare_failure() {
     let mut lab = Lab::new(&[FIRST]);
     fail(&mut lab);

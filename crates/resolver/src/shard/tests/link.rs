@@ -133,17 +133,6 @@ fn a_lost_link_sends_no_nameserver_to_rest() {
 }
 
 #[test]
-fn the_return_of_the_link_ends_all_rests() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    lab.query(&www());
-    lab.pass(ms(1500));
-    lab.asks.clear();
-    lab.link_is_up();
-    lab.query(&query("other.test", RecordType::A));
-    assert_eq!(lab.asked().nameserver, FIRST);
-}
-
-#[test]
 fn silence_after_a_loss_is_told_as_silence() {
     let mut lab = Lab::new(&[FIRST]);
     let client = lab.query(&www());
