@@ -76,13 +76,16 @@ fn is_service(suffix: &[u8], whole: &[u8]) -> bool {
         || service == DYNAMODB_OF_ACCOUNTS && !is_whole
 }
 
-/// Whether a label is a region's: `us-east-1`, `us-gov-west-1`.
+/// Whether a label is a region's: `us-east-1`, `us-gov-west-1`. The first part has two letters, which
+/// tells it from `website-us-east-1`.
 fn is_region(label: &[u8]) -> bool {
     let mut parts = label.split(|&byte| byte == b'-');
     let all = |part: Option<&[u8]>, is: fn(&u8) -> bool| {
         part.is_some_and(|part| !part.is_empty() && part.iter().all(is))
     };
-    all(parts.next(), u8::is_ascii_lowercase)
+    parts
+        .next()
+        .is_some_and(|part| part.len() == 2 && part.iter().all(u8::is_ascii_lowercase))
         && all(parts.next_back(), u8::is_ascii_digit)
         && all(parts.next(), u8::is_ascii_lowercase)
         && parts.all(|part| all(Some(part), u8::is_ascii_lowercase))

@@ -152,7 +152,7 @@ fn names_of_gateway_endpoints_are_exempt_unless_a_pin_is_for_them() {
         "bucket.s3-website-us-east-1.amazonaws.com",
         "us-east-1.amazonaws.com",
     ] {
-        assert_eq!(judging(&pins(&[(".", PRIVATE)]), pinned), ["."]);
+        assert_eq!(judging(&pins(&[(".", PRIVATE)]), pinned), ["."], "{pinned}");
     }
 }
 

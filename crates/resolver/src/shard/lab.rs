@@ -253,14 +253,6 @@ impl Lab {
         self.reply(client)
     }
 
-    /// Takes the reply of a hit near the end of its TTL. The refresh that it begins fails.
-    pub(super) fn last_hit(&mut self, query: &Query) -> Message {
-        let client = self.query(query);
-        let ask = self.asked();
-        self.answer(&ask, &error(&ask, ResponseCode::Refused));
-        self.reply(client)
-    }
-
     /// Asks, lets the nameserver answer, and takes the reply.
     pub(super) fn miss(&mut self, query: &Query, answer: &Message) -> Message {
         let client = self.query(query);

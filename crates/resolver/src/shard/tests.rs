@@ -1,4 +1,5 @@
-//! What the answers promise, one file a promise. Time is virtual, nameservers are the test itself.
+//! What the answers promise, where a scenario of `tests/scenarios` cannot say it well: many at once,
+//! counters, bounds, what comes late or twice. Time is virtual, nameservers are the test itself.
 
 mod cache;
 mod coalescing;
@@ -8,7 +9,6 @@ mod link;
 mod nameservers;
 mod overload;
 mod pins;
-mod policy;
 mod prefetch;
 mod quota;
 mod replies;

@@ -13,20 +13,6 @@ use hickory_proto::rr::RecordType;
 use wire::ede::relay as ede;
 
 #[test]
-fn the_second_is_asked_after_a_second_and_a_half_of_silence() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    let client = lab.query(&www());
-    assert_eq!(lab.asked().nameserver, FIRST);
-    lab.pass(ms(1499));
-    assert!(lab.asks.is_empty());
-    lab.pass(ms(1));
-    let ask = lab.asked();
-    assert_eq!(ask.nameserver, SECOND);
-    lab.answer(&ask, &www_is(1, 60));
-    assert_eq!(lab.reply(client).hosts(), [1]);
-}
-
-#[test]
 fn the_first_may_still_answer_when_the_second_is_asked_too() {
     let mut lab = Lab::new(&[FIRST, SECOND]);
     let client = lab.query(&www());
@@ -73,22 +59,6 @@ fn the_second_is_asked_at_once_after_an_error() {
         lab.query(&query("other.test", RecordType::A));
         assert_eq!(lab.asked().nameserver, FIRST);
     }
-}
-
-#[test]
-fn when_all_give_an_error_the_client_learns_it_at_once() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    let client = lab.query(&www());
-    for _ in 0..2 {
-        let ask = lab.asked();
-        lab.answer(&ask, &error(&ask, ResponseCode::Refused));
-    }
-    let reply = lab.reply(client);
-    assert_eq!(
-        (reply.rcode(), reply.ede()),
-        (ResponseCode::ServFail, Some(22))
-    );
-    assert!(reply.answers.is_empty());
 }
 
 #[test]
@@ -146,34 +116,6 @@ fn a_silent_one_rests_and_is_asked_last() {
     assert_eq!(lab.reply(client).rcode(), ResponseCode::ServFail);
     lab.pass(secs(1));
     assert_eq!(preferred(&mut lab), FIRST);
-}
-
-#[test]
-fn its_rests_grow_to_thirty_seconds() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    for rest in [1, 2, 4, 8, 16, 30, 30] {
-        be_silent(&mut lab);
-        lab.pass(ms(rest * 1000 - 1));
-        assert_eq!(preferred(&mut lab), SECOND, "{rest}");
-        lab.pass(ms(1));
-    }
-    assert_eq!(preferred(&mut lab), FIRST);
-    // It answered: the next rest is short again.
-    be_silent(&mut lab);
-    lab.pass(secs(1));
-    assert_eq!(preferred(&mut lab), FIRST);
-}
-
-#[test]
-fn one_lookup_finds_out_whether_it_is_back() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    be_silent(&mut lab);
-    lab.pass(secs(1));
-    for name in ["a.test", "b.test", "c.test"] {
-        lab.query(&query(name, RecordType::A));
-    }
-    let asked: Vec<_> = lab.asks.drain(..).map(|ask| ask.nameserver).collect();
-    assert_eq!(asked, [FIRST, SECOND, SECOND]);
 }
 
 #[test]
