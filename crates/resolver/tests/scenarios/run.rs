@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use resolver::{Action, Ask, Failed, MAX_REPLY, MAX_UDP_REPLY, Shard, Step as Taken, Transport};
 
 use crate::entry::Entry;
@@ -184,7 +185,11 @@ impl<'a> Play<'a> {
         let now = self.now;
         let client = &mut self.clients[number];
         let say = |what| Err(format!("the reply to query {}: {what}", number + 1));
-        let reply = Message::from_vec(bytes).map_err(|why| format!("a reply: {why}"))?;
+        let mut decoder = BinDecoder::new(bytes);
+        let reply = Message::read(&mut decoder).map_err(|why| format!("a reply: {why}"))?;
+        if !decoder.is_empty() {
+            return say("bytes behind its end");
+        }
         if std::mem::replace(&mut client.is_told, true) {
             return say("the second, or unwanted");
         }

@@ -31,6 +31,7 @@ fn the_cache_keeps_within_its_bytes_and_the_newest_answers() {
         assert!(lab.shard.counters().cache_bytes <= 20_000);
     }
     assert!(lab.shard.counters().cache_entries > 50);
+    assert!(lab.shard.counters().cache_bytes > 10_000);
     lab.hit(&query("999.test", RecordType::A));
     assert!(lab.is_miss(&query("0.test", RecordType::A)));
 }
