@@ -5,22 +5,31 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("measure", &["link", "wire"]),
-    ("egress", &["link"]),
-    ("publish", &["link"]),
+    ("privileges", &[]),
+    ("egress", &["link", "privileges"]),
+    ("publish", &["link", "privileges"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "resolv", "wire"]),
+    ("relay", &["link", "privileges", "resolv", "wire"]),
     (
         "proxify",
         &[
-            "check", "egress", "link", "measure", "publish", "resolv", "stub", "vpc",
+            "check",
+            "egress",
+            "link",
+            "measure",
+            "privileges",
+            "publish",
+            "resolv",
+            "stub",
+            "vpc",
         ],
     ),
     ("sandbox", &["proxify", "relay"]),

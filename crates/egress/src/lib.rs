@@ -18,7 +18,6 @@
 //! Which one works is tried out at the start (`self_test`). All of it runs in a thread of its own:
 //! the stub's answers never wait behind bulk data.
 
-mod complaints;
 mod detour;
 mod dial;
 mod forward;

@@ -14,6 +14,7 @@
 
 mod address;
 mod carry;
+mod complaints;
 pub mod frame;
 mod listener;
 mod parent;
@@ -23,6 +24,7 @@ mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use complaints::Complaints;
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};

@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use link::Parent;
 use publish::Ports;
-use stub::Routes;
+use stub::{Pins, Routes};
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
 
@@ -26,6 +26,7 @@ use self::options::Options;
 
 mod environment;
 mod options;
+mod pin;
 mod route;
 
 /// Descriptors below are standard input, output and error.
@@ -46,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) nameservers: Nameservers,
     /// Who is asked for names under some suffixes.
     pub(crate) routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub(crate) pins: Pins,
     /// Where the stub listens.
     pub(crate) listen: Vec<SocketAddr>,
     /// What names the stub to every libc; `None` to leave it alone.

@@ -37,6 +37,7 @@ use tokio::runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::port::Port;
 use crate::program::Program;
@@ -83,6 +84,9 @@ impl Publisher {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let work = move || {
+            if let Err(error) = privileges::keep(&[]) {
+                warn!("ports are published with privileges that this does not take: {error}");
+            }
             runtime.block_on(publish(config, stopped));
             drop(runtime);
             // Who waits no longer has dropped the other end.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use privileges::Capability;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -195,6 +196,10 @@ fn run(options: Options) -> Result<(), RelayError> {
     let ready_fd = options.ready_fd.map(ReadyFd::claim).transpose()?;
     log_to_stderr(&options)?;
     raise_descriptor_limit();
+    // Before there are threads, who begin with what is left.
+    if let Err(error) = privileges::keep(needed(&options.listen)) {
+        warn!("enclaves are served with more privileges than that takes: {error}");
+    }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.min(MAX_THREADS))
@@ -211,6 +216,19 @@ fn run(options: Options) -> Result<(), RelayError> {
     // A read of resolv.conf that hangs must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Ports under 1024, which enclaves may ask for. A unix socket may have its place in a directory of
+/// the virtual machine's user, and is taken away from there at the end.
+fn needed(listen: &ListenAddress) -> &'static [Capability] {
+    const NEEDED: [Capability; 2] = [
+        Capability::CAP_NET_BIND_SERVICE,
+        Capability::CAP_DAC_OVERRIDE,
+    ];
+    match listen {
+        ListenAddress::Unix(_) => &NEEDED,
+        ListenAddress::VsockAny | ListenAddress::Tcp(_) => &NEEDED[..1],
+    }
 }
 
 async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result<(), RelayError> {

@@ -8,6 +8,7 @@ mod lab;
 mod link;
 mod nameservers;
 mod overload;
+mod pins;
 mod policy;
 mod prefetch;
 mod quota;

@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use crate::records::{a, name, response, soa};
-use crate::{Action, Ask, Config, Failed, MAX_REPLY, Route, Routes, Shard, Step, Transport};
+use crate::{Action, Ask, Config, Failed, MAX_REPLY, Pins, Route, Routes, Shard, Step, Transport};
 
 /// Nameservers in the order of preference.
 pub(super) const FIRST: SocketAddr = SocketAddr::new(ip(2), 53);
@@ -269,6 +269,7 @@ pub(super) fn config(routes: Routes, cache_size: usize) -> Config {
         cache_size,
         seed: [1, 2],
         routes,
+        pins: Pins::default(),
         upstream_pps: 0,
     }
 }

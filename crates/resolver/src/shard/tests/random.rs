@@ -55,7 +55,10 @@ fn some_answer(random: &mut StdRng, ask: &Ask) -> Message {
         14 => message.metadata.response_code = ResponseCode::ServFail,
         15 => message.metadata.response_code = ResponseCode::Refused,
         16 => message.metadata.response_code = ResponseCode::FormErr,
-        17 => message = servfail_with(ask, random.random_range(20..25)),
+        17 => {
+            let relays = 0xC000 * random.random_range(0..2);
+            message = servfail_with(ask, relays + random.random_range(20..25));
+        }
         18 => message.metadata.truncation = true,
         _ => {
             message.add_answer(a("other.test", 60, 1));
