@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tracing::warn;
 
 use self::replies::Replies;
+pub(crate) use self::socket::Socket;
 use crate::core::{Client, Core};
 
 mod replies;
+mod socket;
 
 /// Packets read by one system call: enough to share its cost, few enough to stay in the cache.
 const BATCH: usize = 32;
@@ -83,7 +83,7 @@ struct Headers(MultiHeaders<SockaddrStorage>);
 unsafe impl Send for Headers {}
 
 impl Batch {
-    fn new(socket: &UdpSocket) -> Self {
+    fn new(socket: &Socket) -> Self {
         Self {
             queries: zeroed(),
             received: [(0, None); BATCH],
@@ -94,9 +94,9 @@ impl Batch {
 
     /// Reads what has come, at most [`BATCH`] packets. Fewer mean that the socket is empty, which
     /// tells tokio to wait for the next without asking once more.
-    fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut count = 0;
-        let result = socket.try_io(Interest::READABLE, || {
+        let result = socket.try_read(|| {
             let mut slices = self
                 .queries
                 .each_mut()

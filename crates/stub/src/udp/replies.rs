@@ -14,11 +14,9 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, getsockopt, sendmmsg, sockopt,
 };
 use resolver::MAX_UDP_REPLY;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tracing::debug;
 
-use super::{BATCH, Headers};
+use super::{BATCH, Headers, Socket};
 
 /// Bytes in a packet of several replies: what a UDP header over IPv4 can say.
 const MAX_PACKET: usize = u16::MAX as usize - 20 - 8;
@@ -60,7 +58,7 @@ struct Run {
 }
 
 impl Replies {
-    pub(super) fn new(socket: &UdpSocket) -> Self {
+    pub(super) fn new(socket: &Socket) -> Self {
         Self {
             bytes: vec![0; BATCH * MAX_UDP_REPLY].into_boxed_slice(),
             replies: [Reply::default(); BATCH],
@@ -102,7 +100,7 @@ impl Replies {
     }
 
     /// Sends all. One that cannot go does not keep the others.
-    pub(super) async fn send(&mut self, socket: &UdpSocket) {
+    pub(super) async fn send(&mut self, socket: &Socket) {
         let mut sent = 0;
         // Up to here each goes by itself, since the kernel did not take them as one packet.
         let mut singly = 0;
@@ -130,7 +128,7 @@ impl Replies {
     }
 
     /// Sends `run` and what may go with it in one call, and gives the number of replies that have gone.
-    fn send_from(&mut self, run: Run, singly: usize, socket: &UdpSocket) -> io::Result<usize> {
+    fn send_from(&mut self, run: Run, singly: usize, socket: &Socket) -> io::Result<usize> {
         if run.count == 1 {
             self.send_plain(run.first, singly, socket)
         } else {
@@ -139,7 +137,7 @@ impl Replies {
     }
 
     /// Sends replies that go by themselves, up to the next that does not.
-    fn send_plain(&mut self, first: usize, singly: usize, socket: &UdpSocket) -> io::Result<usize> {
+    fn send_plain(&mut self, first: usize, singly: usize, socket: &Socket) -> io::Result<usize> {
         let mut end = first + 1;
         while end < self.count && self.run(end, singly).count == 1 {
             end += 1;
@@ -149,21 +147,19 @@ impl Replies {
         for (slice, reply) in slices.iter_mut().zip(replies) {
             *slice = [IoSlice::new(part(&self.bytes, reply.start, reply.length))];
         }
-        socket.try_io(Interest::WRITABLE, || {
-            let results = sendmmsg(
-                socket.as_raw_fd(),
-                &mut self.plain.0,
-                slices.get(..end - first).unwrap_or_default(),
-                self.peers.get(first..end).unwrap_or_default(),
-                [],
-                MsgFlags::MSG_DONTWAIT,
-            )?;
-            Ok(results.count())
-        })
+        let results = sendmmsg(
+            socket.as_raw_fd(),
+            &mut self.plain.0,
+            slices.get(..end - first).unwrap_or_default(),
+            self.peers.get(first..end).unwrap_or_default(),
+            [],
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        Ok(results.count())
     }
 
     /// Sends `run` as one packet, and those behind it that are cut into the same length.
-    fn send_segmented(&mut self, run: Run, socket: &UdpSocket) -> io::Result<usize> {
+    fn send_segmented(&mut self, run: Run, socket: &Socket) -> io::Result<usize> {
         let size = u16::try_from(run.length).map_err(|_| Errno::EMSGSIZE)?;
         let mut slices = [[IoSlice::new(&[])]; BATCH];
         let mut counts = [0; BATCH];
@@ -183,18 +179,15 @@ impl Replies {
             packets += 1;
             next = self.run(next.first + next.count, 0);
         }
-        let sent = socket.try_io(Interest::WRITABLE, || {
-            let results = sendmmsg(
-                socket.as_raw_fd(),
-                &mut self.segmented.0,
-                slices.get(..packets).unwrap_or_default(),
-                self.to.get(..packets).unwrap_or_default(),
-                [ControlMessage::UdpGsoSegments(&size)],
-                MsgFlags::MSG_DONTWAIT,
-            )?;
-            Ok(results.count())
-        })?;
-        Ok(counts.iter().take(sent).sum())
+        let results = sendmmsg(
+            socket.as_raw_fd(),
+            &mut self.segmented.0,
+            slices.get(..packets).unwrap_or_default(),
+            self.to.get(..packets).unwrap_or_default(),
+            [ControlMessage::UdpGsoSegments(&size)],
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        Ok(counts.iter().take(results.count()).sum())
     }
 
     /// The run that begins at `first`: one reply if it is before `singly`, none behind the last.

@@ -15,6 +15,10 @@ async fn socket() -> UdpSocket {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap()
 }
 
+fn server(socket: UdpSocket) -> Socket {
+    Socket::new(socket.into_std().unwrap()).unwrap()
+}
+
 fn peer(port: u16) -> SockaddrStorage {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
 }
@@ -42,7 +46,7 @@ fn runs(replies: &Replies) -> Vec<(usize, usize)> {
 
 #[tokio::test]
 async fn what_goes_together_is_to_one_peer_in_a_row_and_of_one_length_but_the_last() {
-    let mut replies = Replies::new(&socket().await);
+    let mut replies = Replies::new(&server(socket().await));
     replies.segments = true;
     let (a, b) = (peer(1), peer(2));
     let mut check = |each: &[(SockaddrStorage, usize)], expected: &[(usize, usize)]| {
@@ -65,7 +69,7 @@ async fn what_goes_together_is_to_one_peer_in_a_row_and_of_one_length_but_the_la
 
 #[tokio::test]
 async fn a_query_without_a_reply_leaves_no_gap() {
-    let mut replies = Replies::new(&socket().await);
+    let mut replies = Replies::new(&server(socket().await));
     replies.segments = true;
     let a = peer(1);
     replies.add(&a, |out| {
@@ -99,7 +103,7 @@ async fn received(client: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// Sends a batch of all sorts to two clients, and compares what they get.
-async fn sends_all(server: &UdpSocket, clients: [&UdpSocket; 2], replies: &mut Replies) {
+async fn sends_all(server: &Socket, clients: [&UdpSocket; 2], replies: &mut Replies) {
     let [a, b] = clients.map(|client| SockaddrStorage::from(client.local_addr().unwrap()));
     let to_a = [60, 60, 60, 40, 500, 500, 60, 30, 4096, 4096];
     let mut each: Vec<_> = to_a.map(|length| (a, length)).into();
@@ -123,7 +127,7 @@ async fn each_client_gets_each_reply_as_a_datagram_in_order() {
         Ipv6Addr::LOCALHOST.to_string(),
     ] {
         let bind = async || UdpSocket::bind((ip.as_str(), 0)).await.unwrap();
-        let (server, a, b) = (bind().await, bind().await, bind().await);
+        let (server, a, b) = (server(bind().await), bind().await, bind().await);
         let mut replies = Replies::new(&server);
         let known = replies.segments;
         sends_all(&server, [&a, &b], &mut replies).await;
@@ -136,7 +140,7 @@ async fn each_client_gets_each_reply_as_a_datagram_in_order() {
 /// A socket without checksums cannot have its packets taken apart: EINVAL, as on a device that cannot.
 #[tokio::test]
 async fn replies_that_are_refused_as_one_packet_go_one_by_one() {
-    let (server, a, b) = (socket().await, socket().await, socket().await);
+    let (server, a, b) = (server(socket().await), socket().await, socket().await);
     let on: libc::c_int = 1;
     // SAFETY: the option is an int, and lives as long as the call.
     #[allow(unsafe_code)]
@@ -159,7 +163,7 @@ async fn replies_that_are_refused_as_one_packet_go_one_by_one() {
 
 #[tokio::test]
 async fn a_reply_that_cannot_go_does_not_keep_the_others() {
-    let (server, client) = (socket().await, socket().await);
+    let (server, client) = (server(socket().await), socket().await);
     let mut replies = Replies::new(&server);
     let a = SockaddrStorage::from(client.local_addr().unwrap());
     // Port 0 is nobody's: EINVAL.
