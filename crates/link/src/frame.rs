@@ -45,12 +45,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// `UnexpectedEof` when the stream ends inside a frame, and what reading it gives.
     pub async fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        let length = loop {
-            if let Some(length) = announced(self.unread())
-                && self.unread().len() >= PREFIX + length
-            {
-                break length;
-            }
+        while !self.has_whole() {
             self.buffer.drain(..self.taken);
             self.taken = 0;
             self.buffer.reserve(CHUNK);
@@ -60,10 +55,23 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     _ => Err(cut()),
                 };
             }
-        };
+        }
+        Ok(self.next_read())
+    }
+
+    /// The next message of what has been read already; `None` if no more is there whole.
+    pub fn next_read(&mut self) -> Option<&[u8]> {
+        if !self.has_whole() {
+            return None;
+        }
         let start = self.taken + PREFIX;
-        self.taken = start + length;
-        Ok(self.buffer.get(start..self.taken))
+        self.taken = start + announced(self.unread())?;
+        self.buffer.get(start..self.taken)
+    }
+
+    fn has_whole(&self) -> bool {
+        let length = announced(self.unread());
+        length.is_some_and(|length| self.unread().len() >= PREFIX + length)
     }
 
     fn unread(&self) -> &[u8] {

@@ -14,7 +14,11 @@
 
 mod address;
 mod carry;
+mod complaints;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod local;
 mod parent;
@@ -24,6 +28,7 @@ mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use complaints::Complaints;
 pub use listener::{BindError, Listener, Peer};
 pub use local::Local;
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use wire::ede;
+use wire::ede::relay as ede;
 
 use super::query::{Query, is_truncated, reason};
 use super::{GIVE_UP, RESEND};
@@ -100,8 +100,8 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u16 {
         match self {
-            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_REACHABLE_AUTHORITY,
-            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::NETWORK_ERROR,
+            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_ANSWER,
+            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::UNREACHABLE,
             Self::OverQuota(_) => ede::OVER_QUOTA,
         }
     }
