@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
@@ -14,6 +14,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("privileges", &[]),
     ("egress", &["link", "privileges"]),
     ("publish", &["link", "privileges"]),
+    ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
     ("relay", &["link", "privileges", "resolv", "wire"]),
@@ -23,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "check",
             "egress",
             "link",
+            "measure",
             "privileges",
             "publish",
             "resolv",

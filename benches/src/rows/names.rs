@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::{self, Error};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::failure::Failure;
-use crate::lab::{self, Lab, NAMES, Start};
+use crate::lab::{Lab, NAMES, Start};
 use crate::namespaces::put_over;
 use crate::outcome::Outcome;
 use crate::questions::{Asked, Questions};
@@ -54,35 +54,28 @@ pub(super) fn rows(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     };
     let (_floor, _) = lab.start(Program::Floor, floor)?;
     Upstream::start(STRAIGHT)?;
-    let types = [RecordType::A, RecordType::AAAA];
-    let both = (0..NAMES).flat_map(|number| {
-        types.map(|rtype| Asked {
-            rtype,
-            ..Kind::Host.asked(number)
-        })
-    });
-    lab::warm(STUB, &Questions::new(both)?)?;
     let time = lab.settings.time / 2;
     let ways = ["floor", "proxify", "the path replaced"];
     let mut figures = [const { Vec::new() }; 3];
     for _ in 0..lab.settings.rounds {
         for (way, figures) in ways.into_iter().zip(&mut figures) {
-            let micros = match way {
+            figures.push(match way {
                 "floor" => {
                     write(&resolv_conf, "nameserver 127.0.0.2\n")?;
-                    by_libc(time)
+                    by_libc(time)?
                 }
                 "proxify" => {
                     write(&resolv_conf, "nameserver 127.0.0.1\n")?;
-                    by_libc(time)
+                    by_libc(time)?
                 }
                 _ => {
                     let text = format!("nameserver {}\noptions use-vc\n", STRAIGHT.ip());
                     write(&resolv_conf, &text)?;
-                    through_socks(&lab.parent(), lab.upstream.address, time / 3)
+                    let longer = longer_by_socks(&lab.parent(), lab.upstream.address, time / 3)
+                        .map_err(|source| Failure::io(format!("names by {way}"), source))?;
+                    by_libc(time / 3)? + longer
                 }
-            };
-            figures.push(micros.map_err(|source| Failure::io(format!("names by {way}"), source))?);
+            });
         }
     }
     let mut row = Row::new("getaddrinfo, p50", "µs");
@@ -96,26 +89,33 @@ pub(super) fn rows(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     Ok(vec![row])
 }
 
-/// The median, in microseconds.
-fn by_libc(time: Duration) -> io::Result<f64> {
-    let names: Vec<String> = (0..NAMES)
-        .map(|number| Kind::Host.asked(number).name)
-        .collect();
-    let mut outcome = Outcome::new();
-    let end = Instant::now() + time;
-    for name in names.iter().cycle() {
-        let start = Instant::now();
-        if start > end {
-            break;
-        }
-        let found = (name.as_str(), 80).to_socket_addrs()?.count();
-        outcome.record(start.elapsed(), found > 0);
+/// One lookup after the other, by libc, of names that its nameserver has in its cache.
+fn by_libc(time: Duration) -> Result<f64, Failure> {
+    let mut questions = measure::Questions::new(false);
+    for number in 0..NAMES {
+        let asked = questions.add(&Kind::Host.asked(number).name, &[measure::Rtype::A]);
+        asked.map_err(|error| Failure::Setting(error.to_string()))?;
     }
-    Ok(outcome.micros(0.5))
+    let plan = measure::Plan {
+        targets: vec![measure::Target::Getaddrinfo { is_remote: false }],
+        questions,
+        pace: measure::Pace::Closed,
+        concurrency: 1,
+        duration: time,
+        upstream_pps: None,
+        timeout: time,
+    };
+    let report =
+        measure::run(&plan, |_| {}).map_err(|error| Failure::Setting(error.to_string()))?;
+    let is_right = |target: &&measure::Measured| target.failures.total() + target.empty == 0;
+    match report.targets.first().filter(is_right) {
+        Some(target) => Ok(target.latencies.quantile(0.5).as_secs_f64() * 1e6),
+        None => Err(Failure::Setting(report.json().to_string())),
+    }
 }
 
-/// libc's own call over TCP, and what the way through SOCKS5 adds to it. Expects resolv.conf to say so.
-fn through_socks(parent: &Parent, nameserver: SocketAddr, time: Duration) -> io::Result<f64> {
+/// What a lookup takes longer through SOCKS5 than straight, in microseconds.
+fn longer_by_socks(parent: &Parent, nameserver: SocketAddr, time: Duration) -> io::Result<f64> {
     let straight = by_tcp(time, async || {
         TcpStream::connect(nameserver).await.map(Stream::Tcp)
     })?;
@@ -125,7 +125,7 @@ fn through_socks(parent: &Parent, nameserver: SocketAddr, time: Duration) -> io:
             .map_err(Error::other)
             .map(|accepted| accepted.stream)
     })?;
-    Ok(by_libc(time)? + through - straight)
+    Ok(through - straight)
 }
 
 /// A connection for each lookup, and on it A and AAAA at once, as `use-vc` makes glibc do; the median in

@@ -35,6 +35,9 @@ const FIRST_FREE_FD: i64 = 3;
 /// The first word that is no APP.
 const DNS: &str = "dns";
 
+/// How much the stub may send, which says nothing of how much a command may.
+const OF_THE_SERVICE: &str = "PROXIFY_UPSTREAM_PPS";
+
 /// What one run is to do.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -147,7 +150,10 @@ pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
 ) -> Result<L, ExitCode> {
     let behind = line.iter().take(1).chain(line.iter().skip(2));
     let behind: Vec<OsString> = behind.cloned().collect();
-    let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let environment = |name: &str| match name {
+        OF_THE_SERVICE => None,
+        name => std::env::var_os(name).filter(|value| !value.is_empty()),
+    };
     match read(&behind, &environment) {
         Ok((_, line)) => Ok(line),
         Err(error) => {
@@ -192,7 +198,7 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify check [NAME]...",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify bench [NAME]...\n       proxify check [NAME]...",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -202,8 +208,9 @@ Examples:
       names are served
 
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
+proxify bench shows how long lookups take; proxify bench --help has its options.
 proxify check shows whether AWS names are private; proxify check --help has its options.
-An APP that is named dns or check runs as: proxify -- dns
+An APP that is named as one of these runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE.
 
 Exit status: APP's own, 128 + N if signal N ended it; 126 if it cannot run, 127 if it is not found;

@@ -12,12 +12,10 @@ use clap::{CommandFactory, Parser};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use link::{Address, Parent};
-use vpc::{Place, Via};
 
 use crate::Failure;
 use crate::cli::read_command;
-use crate::commands::NO;
-use crate::enclave;
+use crate::commands::{NO, place};
 
 /// Who is asked where no `--server` says it, as every program is.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -110,7 +108,7 @@ fn run(line: &Line) -> Result<Report, Error> {
         let needs_place =
             line.vpc_cidr.is_empty() || line.names.is_empty() && line.region.is_none();
         let place = match needs_place {
-            true => place(line).await,
+            true => place(&Parent::new(line.parent.clone(), line.port)).await,
             false => Err(String::new()),
         };
         let names = match (&line.region, &place) {
@@ -142,17 +140,6 @@ fn run(line: &Line) -> Result<Report, Error> {
         };
         Ok(check::check(config).await)
     })
-}
-
-/// Where the instance is, from IMDS: in an enclave through the relay.
-async fn place(line: &Line) -> Result<Place, String> {
-    let is_enclave = enclave::check(true).unwrap_or(false);
-    let parent = Parent::new(line.parent.clone(), line.port);
-    let via = match is_enclave {
-        true => Via::Link(&parent),
-        false => Via::Network,
-    };
-    vpc::place(via).await.map_err(|error| error.to_string())
 }
 
 fn usual(region: &str) -> Vec<Name> {
