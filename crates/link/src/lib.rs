@@ -10,7 +10,7 @@
 //! The transport is chosen by the address at run time (`vsock:`, `unix:`, `tcp:`), so tests run
 //! the code that an enclave runs.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
 mod carry;
@@ -20,6 +20,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 mod listener;
+mod local;
 mod parent;
 mod rule;
 pub mod socks;
@@ -29,6 +30,7 @@ pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
 pub use complaints::Complaints;
 pub use listener::{BindError, Listener, Peer};
+pub use local::Local;
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};
 pub use socks::client::ExchangeError;

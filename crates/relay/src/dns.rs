@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use link::frame;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::Seat;
@@ -58,10 +59,14 @@ where
     let mut queries = FuturesUnordered::new();
     // Answers in their frames, not yet taken by the enclave.
     let mut out = Vec::new();
+    // Their answers are in `out`; the allocation is used again.
+    let mut spent = Vec::new();
     let mut reading = true;
     let mut draining = false;
     let mut active = Instant::now();
     while reading || !queries.is_empty() || !out.is_empty() {
+        // One read may bring a hundred queries, which are sent without waiting: others have their turn.
+        consume_budget().await;
         let has_room = out.len() < limits.buffer;
         // An enclave that does not take its answers is neither read nor are its sockets: memory
         // stays bounded by the buffer and one answer.
@@ -83,13 +88,20 @@ where
             }
             Some(answer) = queries.next(), if has_room => {
                 active = Instant::now();
-                append(&answer, &mut out);
+                append(&answer.message, &mut out);
+                spent.push(answer);
                 // What else is there already goes into the same write.
                 while out.len() < limits.buffer
                     && let Some(Some(answer)) = queries.next().now_or_never()
                 {
-                    append(&answer, &mut out);
+                    append(&answer.message, &mut out);
+                    spent.push(answer);
                 }
+                // An enclave that takes them at once has them before their sockets are closed.
+                if let Some(Ok(written)) = write.write(&out).now_or_never() {
+                    drop(out.drain(..written));
+                }
+                spent.clear();
             }
             written = write.write(&out), if !out.is_empty() => {
                 active = Instant::now();

@@ -171,6 +171,7 @@ impl World {
 
     fn dial(&self, cid: u32) -> UnixStream {
         let (near, far) = UnixStream::pair().unwrap();
+        let far = far.try_into().unwrap();
         let seat = self.admission.admit(Peer::Cid(cid)).unwrap();
         let relay = Arc::clone(&self.relay);
         tokio::spawn(connection::run(Stream::Unix(far), seat, relay));

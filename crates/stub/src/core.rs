@@ -1,8 +1,10 @@
 //! The shard and what carries out its actions.
 //!
 //! One mutex guards the shard. It is held for a batch of packets, an answer or a tick, never across
-//! an await, and what the shard wants done is done after it is released. The mutex of the upstreams is
-//! taken for itself alone.
+//! an await or a system call, and what the shard wants done is done after it is released. The mutex of the
+//! upstreams is taken for itself alone. On the one thread that the stub runs on nobody ever waits for
+//! either; on several, the longest wait is the cache's worst case (`resolver`'s cache has it), or the
+//! tick that ends all lookups under way.
 
 use std::fmt;
 use std::io;
@@ -14,7 +16,6 @@ use link::{Complaints, Parent};
 use resolver::{
     Action, Ask, Config, Counters, Failed, Lead, MAX_REPLY, Refusal, Shard, Step, Ticket, Transport,
 };
-use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -22,6 +23,7 @@ use wire::{HEADER, Name};
 
 use crate::alarm::{Alarm, Sleep};
 use crate::tcp::Replies;
+use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
 
@@ -34,7 +36,7 @@ pub(crate) enum Client {
 
 pub(crate) struct Core {
     state: Mutex<State>,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Socket>,
     upstreams: Mutex<Upstreams>,
     complaints: Mutex<Complaints>,
     parent: Parent,
@@ -53,7 +55,7 @@ struct State {
 
 impl Core {
     pub(crate) fn new(
-        sockets: Vec<UdpSocket>,
+        sockets: Vec<Socket>,
         config: Config,
         parent: Parent,
         reach: watch::Sender<Reach>,
@@ -80,7 +82,7 @@ impl Core {
         self.sockets.len()
     }
 
-    pub(crate) fn socket(&self, index: usize) -> Option<&UdpSocket> {
+    pub(crate) fn socket(&self, index: usize) -> Option<&Socket> {
         self.sockets.get(index)
     }
 

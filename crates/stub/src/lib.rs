@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use link::Parent;
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -41,6 +41,7 @@ mod upstreams;
 mod tests;
 
 use crate::core::Core;
+use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{Counters, Pin, Pins, PinsError, Route, Routes, RoutesError};
 pub use wire::{Name, ParseNameError};
@@ -62,7 +63,7 @@ pub struct Config {
 
 /// A stub resolver whose sockets are bound.
 pub struct Stub {
-    sockets: Vec<(UdpSocket, TcpListener)>,
+    sockets: Vec<(Socket, TcpListener)>,
     addresses: Vec<SocketAddr>,
     cache_size: usize,
     routes: Routes,
@@ -202,7 +203,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+fn bind_both(address: SocketAddr) -> io::Result<(Socket, TcpListener, SocketAddr)> {
     let mut attempts = if address.port() == 0 {
         PORT_ATTEMPTS
     } else {
@@ -220,11 +221,7 @@ fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketA
         widen(&udp);
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
-        return Ok((
-            UdpSocket::from_std(udp)?,
-            TcpListener::from_std(tcp)?,
-            bound,
-        ));
+        return Ok((Socket::new(udp)?, TcpListener::from_std(tcp)?, bound));
     }
 }
 

@@ -6,7 +6,7 @@ use link::{Accepted, Command, ExchangeError, Parent, RequestError};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -170,7 +170,6 @@ async fn a_connection_that_cannot_be_handed_over_goes_to_the_next() {
     let link::Stream::Unix(stream) = &deaf.stream else {
         panic!("the relay is on a unix socket");
     };
-    let stream: &UnixStream = stream;
     shutdown(stream.as_raw_fd(), Shutdown::Read).unwrap();
     let client = client(port).await;
     let from = accept(&mut next).await.unwrap();
