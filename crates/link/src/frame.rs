@@ -25,15 +25,27 @@ pub struct Reader<R> {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were handed out already.
     taken: usize,
+    /// Bytes of a message that are kept.
+    longest: usize,
+    /// Bytes of a longer message that have yet to be skipped.
+    to_skip: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// A reader at the start of a frame.
     pub fn new(inner: R) -> Self {
+        Self::cut(inner, MAX_MESSAGE)
+    }
+
+    /// The same for a peer of which no message over `longest` bytes is expected: of such it hands out
+    /// that much and keeps no more.
+    pub fn cut(inner: R, longest: usize) -> Self {
         Self {
             inner,
             buffer: Vec::new(),
             taken: 0,
+            longest,
+            to_skip: 0,
         }
     }
 
@@ -46,16 +58,21 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// `UnexpectedEof` when the stream ends inside a frame, and what reading it gives.
     pub async fn next(&mut self) -> io::Result<Option<&[u8]>> {
         let length = loop {
-            if let Some(length) = announced(self.unread())
+            let skipped = self.to_skip.min(self.unread().len());
+            self.taken += skipped;
+            self.to_skip -= skipped;
+            if let Some(announced) = announced(self.unread())
+                && let length = announced.min(self.longest)
                 && self.unread().len() >= PREFIX + length
             {
+                self.to_skip = announced - length;
                 break length;
             }
             self.buffer.drain(..self.taken);
             self.taken = 0;
             self.buffer.reserve(CHUNK);
             if self.inner.read_buf(&mut self.buffer).await? == 0 {
-                return match self.buffer.len() {
+                return match self.buffer.len() + self.to_skip {
                     0 => Ok(None),
                     _ => Err(cut()),
                 };

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::core::{Asked, Client, Core};
+use crate::udp::QUERY;
 
 /// Most connections to one listening address at a time. One more closes the one that has been silent longest (RFC 7766
 /// section 6.2.3 leaves that to the server).
@@ -65,7 +66,8 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
 async fn connection(core: &Arc<Core>, stream: TcpStream, touch: impl Fn()) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
-    let mut queries = frame::Reader::new(reader);
+    // What each of many connections might keep for longer ones would be memory without bound.
+    let mut queries = frame::Reader::cut(reader, QUERY);
     let (replies, mut replied) = mpsc::channel(MAX_IN_FLIGHT);
     let mut out: Vec<u8> = Vec::new();
     let mut in_flight = 0;
