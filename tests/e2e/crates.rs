@@ -5,20 +5,34 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("wire", &[]),
+    ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
-    ("egress", &["link"]),
-    ("publish", &["link"]),
+    ("privileges", &[]),
+    ("egress", &["link", "privileges"]),
+    ("publish", &["link", "privileges"]),
+    ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "resolv", "wire"]),
+    ("relay", &["link", "privileges", "resolv", "wire"]),
     (
         "proxify",
-        &["egress", "link", "publish", "resolv", "stub", "vpc"],
+        &[
+            "check",
+            "egress",
+            "link",
+            "measure",
+            "privileges",
+            "publish",
+            "resolv",
+            "stub",
+            "vpc",
+        ],
     ),
+    ("manual", &["proxify", "relay"]),
     ("sandbox", &["proxify", "relay"]),
 ];
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Error};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use link::{Command, Parent, frame};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::failure::Failure;
-use crate::lab::{self, Lab, NAMES, Start};
+use crate::lab::{Lab, NAMES, Start};
 use crate::namespaces::put_over;
 use crate::outcome::Outcome;
 use crate::questions::{Asked, Questions};
@@ -43,33 +43,24 @@ pub(super) fn rows(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
         ..Start::default()
     };
     let (_floor, _) = lab.start(Program::Floor, floor)?;
-    let types = [RecordType::A, RecordType::AAAA];
-    let both = (0..NAMES).flat_map(|number| {
-        types.map(|rtype| Asked {
-            rtype,
-            ..Kind::Host.asked(number)
-        })
-    });
-    lab::warm(STUB, &Questions::new(both)?)?;
     let time = lab.settings.time / 2;
     let ways = ["floor", "proxify", "the path replaced"];
     let mut figures = [const { Vec::new() }; 3];
     for _ in 0..lab.settings.rounds {
         for (way, figures) in ways.into_iter().zip(&mut figures) {
-            let outcome = match way {
+            figures.push(match way {
                 "floor" => {
                     write(&resolv_conf, "nameserver 127.0.0.2\n")?;
-                    by_libc(time)
+                    by_libc(time)?
                 }
                 "proxify" => {
                     write(&resolv_conf, "nameserver 127.0.0.1\n")?;
-                    by_libc(time)
+                    by_libc(time)?
                 }
-                _ => by_socks(&lab.parent(), lab.upstream.address, time),
-            };
-            let outcome =
-                outcome.map_err(|source| Failure::io(format!("names by {way}"), source))?;
-            figures.push(outcome.micros(0.5));
+                _ => by_socks(&lab.parent(), lab.upstream.address, time)
+                    .map_err(|source| Failure::io(format!("names by {way}"), source))?
+                    .micros(0.5),
+            });
         }
     }
     let mut row = Row::new("getaddrinfo, p50", "µs");
@@ -83,21 +74,29 @@ pub(super) fn rows(lab: &mut Lab) -> Result<Vec<Row>, Failure> {
     Ok(vec![row])
 }
 
-fn by_libc(time: Duration) -> io::Result<Outcome> {
-    let names: Vec<String> = (0..NAMES)
-        .map(|number| Kind::Host.asked(number).name)
-        .collect();
-    let mut outcome = Outcome::new();
-    let end = Instant::now() + time;
-    for name in names.iter().cycle() {
-        let start = Instant::now();
-        if start > end {
-            break;
-        }
-        let found = (name.as_str(), 80).to_socket_addrs()?.count();
-        outcome.record(start.elapsed(), found > 0);
+/// One lookup after the other, by libc, of names that its nameserver has in its cache.
+fn by_libc(time: Duration) -> Result<f64, Failure> {
+    let mut questions = measure::Questions::new(false);
+    for number in 0..NAMES {
+        let asked = questions.add(&Kind::Host.asked(number).name, &[measure::Rtype::A]);
+        asked.map_err(|error| Failure::Setting(error.to_string()))?;
     }
-    Ok(outcome)
+    let plan = measure::Plan {
+        targets: vec![measure::Target::Getaddrinfo { is_remote: false }],
+        questions,
+        pace: measure::Pace::Closed,
+        concurrency: 1,
+        duration: time,
+        upstream_pps: None,
+        timeout: time,
+    };
+    let report =
+        measure::run(&plan, |_| {}).map_err(|error| Failure::Setting(error.to_string()))?;
+    let is_right = |target: &&measure::Measured| target.failures.total() + target.empty == 0;
+    match report.targets.first().filter(is_right) {
+        Some(target) => Ok(target.latencies.quantile(0.5).as_secs_f64() * 1e6),
+        None => Err(Failure::Setting(report.json().to_string())),
+    }
 }
 
 /// A connection through SOCKS5 for each lookup, and on it A and AAAA over TCP, as `use-vc` makes libc

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use link::{Command, Parent, Reply, RequestError, Rule, Stream};
+use link::{Command, Complaints, Parent, Reply, RequestError, Rule, Stream};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::complaints::Complaints;
 use crate::packet::Unreachable;
 use crate::self_test::Fakes;
 
@@ -127,3 +126,6 @@ impl DialError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,15 @@
 //! Which one works is tried out at the start (`self_test`). All of it runs in a thread of its own:
 //! the stub's answers never wait behind bulk data.
 
-mod complaints;
 mod detour;
 mod dial;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What reads bytes from outside, for libFuzzer.
+    pub use crate::packet::fuzz::packet;
+}
 mod limits;
 mod machinery;
 #[cfg(test)]

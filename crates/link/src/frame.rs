@@ -57,17 +57,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// `UnexpectedEof` when the stream ends inside a frame, and what reading it gives.
     pub async fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        let length = loop {
-            let skipped = self.to_skip.min(self.unread().len());
-            self.taken += skipped;
-            self.to_skip -= skipped;
-            if let Some(announced) = announced(self.unread())
-                && let length = announced.min(self.longest)
-                && self.unread().len() >= PREFIX + length
-            {
-                self.to_skip = announced - length;
-                break length;
-            }
+        while !self.has_whole() {
             self.buffer.drain(..self.taken);
             self.taken = 0;
             self.buffer.reserve(CHUNK);
@@ -77,10 +67,30 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     _ => Err(cut()),
                 };
             }
-        };
+        }
+        Ok(self.next_read())
+    }
+
+    /// The next message of what has been read already; `None` if no more is there whole.
+    pub fn next_read(&mut self) -> Option<&[u8]> {
+        if !self.has_whole() {
+            return None;
+        }
+        let announced = announced(self.unread())?;
+        let length = announced.min(self.longest);
         let start = self.taken + PREFIX;
         self.taken = start + length;
-        Ok(self.buffer.get(start..self.taken))
+        self.to_skip = announced - length;
+        self.buffer.get(start..self.taken)
+    }
+
+    /// Whether what is kept of the next message has been read.
+    fn has_whole(&mut self) -> bool {
+        let skipped = self.to_skip.min(self.unread().len());
+        self.taken += skipped;
+        self.to_skip -= skipped;
+        let length = announced(self.unread()).map(|length| length.min(self.longest));
+        length.is_some_and(|length| self.unread().len() >= PREFIX + length)
     }
 
     fn unread(&self) -> &[u8] {

@@ -14,7 +14,11 @@
 
 mod address;
 mod carry;
+mod complaints;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod parent;
 mod rule;
@@ -23,6 +27,7 @@ mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use complaints::Complaints;
 pub use listener::{BindError, Listener, Peer};
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};

@@ -9,20 +9,24 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use link::Parent;
 use publish::Ports;
-use stub::Routes;
+use stub::{Pins, Routes};
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
+
+use crate::Failure;
 
 use self::environment::{name_variable, with_environment};
 use self::options::Options;
 
 mod environment;
 mod options;
+mod pin;
 mod route;
 
 /// Descriptors below are standard input, output and error.
@@ -30,6 +34,9 @@ const FIRST_FREE_FD: i64 = 3;
 
 /// The first word that is no APP.
 const DNS: &str = "dns";
+
+/// How much the stub may send, which says nothing of how much a command may.
+const OF_THE_SERVICE: &str = "PROXIFY_UPSTREAM_PPS";
 
 /// What one run is to do.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) nameservers: Nameservers,
     /// Who is asked for names under some suffixes.
     pub(crate) routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub(crate) pins: Pins,
     /// Where the stub listens.
     pub(crate) listen: Vec<SocketAddr>,
     /// What names the stub to every libc; `None` to leave it alone.
@@ -129,6 +138,34 @@ impl Config {
     }
 }
 
+/// The line that runs APP, and that of `dns`.
+pub(crate) fn command_lines() -> [clap::Command; 2] {
+    [Cli::command(), Dns::command()]
+}
+
+/// Reads the line of a command, whose word comes first; what clap prints instead is printed, and the
+/// exit code given.
+pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
+    line: &[OsString],
+) -> Result<L, ExitCode> {
+    let behind = line.iter().take(1).chain(line.iter().skip(2));
+    let behind: Vec<OsString> = behind.cloned().collect();
+    let environment = |name: &str| match name {
+        OF_THE_SERVICE => None,
+        name => std::env::var_os(name).filter(|value| !value.is_empty()),
+    };
+    match read(&behind, &environment) {
+        Ok((_, line)) => Ok(line),
+        Err(error) => {
+            let _ = error.print();
+            Err(match error.use_stderr() {
+                true => Failure::USAGE.into(),
+                false => ExitCode::SUCCESS,
+            })
+        }
+    }
+}
+
 /// Reads a line as `L` defines it, with the environment where the defaults are.
 fn read<L: CommandFactory + FromArgMatches>(
     line: &[OsString],
@@ -156,14 +193,12 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 /// Names resolve inside an enclave, without a line of APP changed.
 ///
 /// proxify answers DNS on loopback, from a cache and through its relay on the parent instance,
-/// writes resolv.conf so that every program asks there, and runs APP. It ends with APP's status:
-/// 128 + N if signal N ended it, 127 if it is not found, 126 if it cannot run, 64 on bad usage,
-/// 69 if names cannot be served.
+/// writes resolv.conf so that every program asks there, carries TCP out and in, and runs APP.
 #[derive(Debug, Parser)]
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify bench [NAME]...\n       proxify check [NAME]...",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -173,8 +208,14 @@ Examples:
       names are served
 
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
-An APP that is named dns runs as: proxify -- dns
-Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
+proxify bench shows how long lookups take; proxify bench --help has its options.
+proxify check shows whether AWS names are private; proxify check --help has its options.
+An APP that is named as one of these runs as: proxify -- dns
+Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE.
+
+Exit status: APP's own, 128 + N if signal N ended it; 126 if it cannot run, 127 if it is not found;
+64 on bad usage and outside an enclave; 69 if names cannot be served; 71 if the system refuses what it
+never should."
 )]
 struct Cli {
     #[command(flatten)]
@@ -186,7 +227,21 @@ struct Cli {
 
 /// The same as beside an APP, without one: in the foreground, until TERM or INT.
 #[derive(Debug, Parser)]
-#[command(name = "proxify", bin_name = "proxify dns")]
+#[command(
+    name = "proxify",
+    bin_name = "proxify dns",
+    after_help = "\
+Examples:
+  proxify dns --ready-fd 3 3>/run/ready &
+      in an init script: a line on /run/ready says that names are served
+  proxify dns --egress off --publish none
+      names alone; TCP is left as it is
+
+Readiness is also told to NOTIFY_SOCKET, as systemd has it.
+
+Exit status: 0 after TERM or INT; 64 on bad usage and outside an enclave; 69 if names cannot be
+served; 71 if the system refuses what it never should."
+)]
 struct Dns {
     #[command(flatten)]
     options: Options,

@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 
-use wire::{ede, rcode};
+use wire::{Name, ede, rcode};
 
+use crate::key::Key;
 use crate::validate::Invalid;
 
 /// Why an attempt brought no answer, as the driver saw it.
@@ -34,6 +35,38 @@ pub(crate) enum Failure {
     Overload,
     /// More than may go upstream in a second, by our own count or the relay's.
     Quota,
+}
+
+/// A message from a nameserver that no honest one sends. An error that the nameserver itself reports is
+/// none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Who sent it.
+    pub nameserver: SocketAddr,
+    /// The name that was asked for.
+    pub name: Name,
+    what: Invalid,
+}
+
+impl Fault {
+    pub(crate) fn of(failure: Failure, key: &Key) -> Option<Self> {
+        match failure {
+            // Refused answers are told by pin.
+            Failure::Invalid(_, Invalid::Rcode { .. } | Invalid::Outside(_)) => None,
+            Failure::Invalid(nameserver, what) => Some(Self {
+                nameserver,
+                name: Name::read(key.name(), 0).unwrap_or(Name::ROOT),
+                what,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What was wrong with it, in words that follow the nameserver's address.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        self.what.text()
+    }
 }
 
 /// A failure as the client sees it.
@@ -90,6 +123,7 @@ impl Failure {
                         rcode: rcode::REFUSED,
                         ..
                     } => ede::NO_REACHABLE_AUTHORITY,
+                    Invalid::Outside(_) => ede::BLOCKED,
                     _ => ede::OTHER,
                 },
                 format!("{server} {why}"),
@@ -116,6 +150,11 @@ impl Failure {
             self,
             Self::Silent(_) | Self::Unreachable(_) | Self::Invalid(..)
         )
+    }
+
+    /// Whether an answer came that is not to be used: one from before would be as little.
+    pub(crate) const fn is_blocked(self) -> bool {
+        matches!(self, Self::Invalid(_, Invalid::Outside(_)))
     }
 
     /// Whether the nameserver is better asked last for a while.

@@ -10,14 +10,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use link::Parent;
-use resolver::{Action, Ask, Config, Counters, Failed, MAX_REPLY, Shard, Step, Ticket, Transport};
+use link::{Complaints, Parent};
+use resolver::{
+    Action, Ask, Config, Counters, Failed, Lead, MAX_REPLY, Refusal, Shard, Step, Ticket, Transport,
+};
 use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::debug;
+use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
+use crate::alarm::{Alarm, Sleep};
+use crate::tcp::Replies;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
 
@@ -25,23 +29,23 @@ use crate::upstreams::{Reach, Upstreams};
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     Udp { socket: usize, peer: SocketAddr },
-    Tcp(mpsc::Sender<Vec<u8>>),
+    Tcp(Replies),
 }
 
 pub(crate) struct Core {
     state: Mutex<State>,
     sockets: Vec<UdpSocket>,
     upstreams: Mutex<Upstreams>,
+    complaints: Mutex<Complaints>,
     parent: Parent,
-    /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
-    earlier: Notify,
+    /// Wakes [`Core::keep_time`].
+    alarm: Alarm,
     reach: watch::Sender<Reach>,
 }
 
 struct State {
     shard: Shard<Client>,
-    /// When the timekeeper will look next.
-    awake_at: Option<Instant>,
+    sleep: Sleep,
     actions: Vec<Action<Client>>,
     /// Where replies over TCP are written.
     reply: Box<[u8]>,
@@ -59,14 +63,15 @@ impl Core {
         Self {
             state: Mutex::new(State {
                 shard,
-                awake_at: None,
+                sleep: Sleep::default(),
                 actions: Vec::new(),
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
             sockets,
             upstreams,
+            complaints: Mutex::default(),
             parent,
-            earlier: Notify::new(),
+            alarm: Alarm::new(),
             reach,
         }
     }
@@ -124,7 +129,32 @@ impl Core {
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        self.act(|State { shard, actions, .. }| shard.answer(now(), ticket, result, actions));
+        let (fault, refusal) = self.act(|State { shard, actions, .. }| {
+            let fault = shard.answer(now(), ticket, result, actions);
+            (fault, shard.take_refusal())
+        });
+        if let Some(refusal) = refusal {
+            tell(&refusal);
+        }
+        if let Some(fault) = fault {
+            self.complain(fault.nameserver, fault.what(), Some(&fault.name));
+        }
+    }
+
+    /// Writes a line about a nameserver, or what stands in its place, once a minute for each thing that
+    /// it does. The name that was asked for is for those who look for it.
+    pub(crate) fn complain(&self, nameserver: SocketAddr, what: &'static str, name: Option<&Name>) {
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let admitted = complaints.admit(nameserver, what, tokio::time::Instant::now());
+        drop(complaints);
+        if let Some(left_out) = admitted {
+            let name = name.filter(|_| tracing::enabled!(tracing::Level::DEBUG));
+            let name = name.map(tracing::field::display);
+            warn!(name, left_out, "{nameserver} {what}");
+        }
     }
 
     /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
@@ -149,27 +179,20 @@ impl Core {
 
     /// Calls the shard when something is due.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.awake_at = state.shard.next_tick();
-                state.awake_at
-            };
-            let due = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.earlier.notified() => continue,
-            }
+        let next = || {
+            let mut state = self.lock();
+            let next = state.shard.next_tick();
+            state.sleep.until(next);
+            next
+        };
+        let sleep = async |until: Instant| tokio::time::sleep_until(until.into()).await;
+        let tick = || {
             self.act(|state| {
-                state.awake_at = None;
+                state.sleep.end();
                 state.shard.tick(now(), &mut state.actions);
             });
-        }
+        };
+        self.alarm.keep_time(next, sleep, tick).await;
     }
 
     /// Notes that a connection to a nameserver is open.
@@ -246,15 +269,7 @@ impl Core {
     /// Releases the shard and does what it wants done.
     fn finish(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let next = state.shard.next_tick();
-        let is_earlier = match (next, state.awake_at) {
-            (Some(next), Some(awake_at)) => next < awake_at,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_earlier {
-            state.awake_at = next;
-            self.earlier.notify_one();
-        }
+        self.alarm.ring_if_earlier(&mut state.sleep, next);
         if state.actions.is_empty() {
             return;
         }
@@ -305,10 +320,27 @@ impl Core {
                     });
                 }
             }
-            // A connection has no more in flight than its channel holds; one that is gone is gone.
-            Client::Tcp(replies) => drop(replies.try_send(message)),
+            Client::Tcp(replies) => replies.send(message),
         }
     }
+}
+
+/// Tells of answers that lead out of a pin, without the names asked for.
+fn tell(refusal: &Refusal) {
+    let Refusal {
+        suffix,
+        nameserver,
+        left_out,
+        ..
+    } = refusal;
+    let lead = match refusal.lead {
+        Lead::Address(address) => address.to_string(),
+        Lead::Name => "another host's name".to_owned(),
+    };
+    warn!(
+        pin = %suffix, outside = lead, %nameserver, left_out,
+        "an answer leads out of its pin, and is refused: an endpoint may be lost, or the answer forged"
+    );
 }
 
 /// What became of a query over TCP.

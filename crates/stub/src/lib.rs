@@ -26,7 +26,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+mod alarm;
 mod core;
+mod sync {
+    //! What loom takes the place of in `tests/loom.rs`.
+    pub(crate) use tokio::sync::Notify;
+}
 mod tcp;
 mod udp;
 mod upstream;
@@ -37,7 +42,7 @@ mod tests;
 
 use crate::core::Core;
 pub use crate::upstreams::Reach;
-pub use resolver::{Counters, Route, Routes, RoutesError};
+pub use resolver::{Counters, Pin, Pins, PinsError, Route, Routes, RoutesError};
 pub use wire::{Name, ParseNameError};
 
 /// Settings of a stub.
@@ -49,6 +54,8 @@ pub struct Config {
     pub cache_size: usize,
     /// Who is asked for names under some suffixes.
     pub routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub pins: Pins,
     /// Packets that may go to nameservers in any second; 0 for no limit.
     pub upstream_pps: u32,
 }
@@ -59,6 +66,7 @@ pub struct Stub {
     addresses: Vec<SocketAddr>,
     cache_size: usize,
     routes: Routes,
+    pins: Pins,
     upstream_pps: u32,
 }
 
@@ -100,6 +108,7 @@ impl Stub {
             addresses: Vec::new(),
             cache_size: config.cache_size,
             routes: config.routes.clone(),
+            pins: config.pins.clone(),
             upstream_pps: config.upstream_pps,
         };
         let mut left_out = None;
@@ -149,6 +158,7 @@ impl Stub {
             // The standard library's hash keys come from the system's random numbers.
             seed: [(); 2].map(|()| RandomState::new().hash_one(0)),
             routes: self.routes,
+            pins: self.pins,
             upstream_pps: self.upstream_pps,
         };
         let core = Arc::new(Core::new(udp, config, parent, reach));

@@ -17,9 +17,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::relay::{FakeRelay, Manner};
-use crate::{BindError, Config, Reach, Routes, Stub};
+use crate::{BindError, Config, Pins, Reach, Routes, Stub};
 
 mod link_lost;
+mod lying;
 mod old_parent;
 mod quota;
 mod relay;
@@ -64,6 +65,7 @@ impl Lab {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes,
+            pins: Pins::default(),
             upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();
@@ -177,6 +179,7 @@ async fn a_taken_port_is_named() {
         listen: vec![address],
         cache_size: 1 << 20,
         routes: Routes::default(),
+        pins: Pins::default(),
         upstream_pps: 0,
     };
     let error = Stub::bind(&config).err().unwrap();
@@ -258,6 +261,7 @@ async fn addresses_that_are_all_left_out_are_an_error() {
             listen,
             cache_size: 1 << 20,
             routes: Routes::default(),
+            pins: Pins::default(),
             upstream_pps: 0,
         })
     };

@@ -5,17 +5,24 @@
 //! PUT /latest/api/token                                                    a token, for a minute
 //! GET /latest/meta-data/mac                                                the primary interface
 //! GET /latest/meta-data/network/interfaces/macs/MAC/vpc-ipv4-cidr-block    its VPC's primary block
+//!                                                   vpc-ipv4-cidr-blocks   all of them
+//!                                                   vpc-ipv6-cidr-blocks   404 where there are none
+//! GET /latest/meta-data/placement/region                                   us-east-1
 //! ```
 //!
 //! The service answers to the relay, which runs on the instance, so a hop limit of 1 is enough. But
 //! whoever runs the parent can answer in its place: each text is parsed into a value of its kind.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
-use link::{Command, Parent, RequestError};
+use link::{Command, Parent, RequestError, Stream};
 use resolv::ResolvConf;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::http::{self, HttpError, MAX_BODY, Request, shown};
 use crate::nameservers::DNS_PORT;
@@ -33,59 +40,155 @@ const TOKEN_TTL: &str = "60";
 /// The sizes of a VPC's block (VPC User Guide, "VPC CIDR blocks").
 const VPC_PREFIXES: std::ops::RangeInclusive<u8> = 16..=28;
 
+/// How long [`place`] may take: a service that is there answers within milliseconds.
+const PLACE: Duration = Duration::from_secs(2);
+
+/// How the service is reached.
+#[derive(Clone, Copy, Debug)]
+pub enum Via<'a> {
+    /// From an enclave, through the relay on the instance.
+    Link(&'a Parent),
+    /// On the instance itself.
+    Network,
+}
+
+/// Where an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// The blocks of the primary interface's VPC, IPv4 and IPv6.
+    pub blocks: Vec<IpNet>,
+}
+
+/// Where the instance is, within 2 s.
+///
+/// # Errors
+///
+/// The service is not there, or says what cannot be.
+pub async fn place(via: Via<'_>) -> Result<Place, PlaceError> {
+    match timeout(PLACE, ask_place(via)).await {
+        Ok(place) => Ok(place?),
+        Err(_) => Err(PlaceError(ImdsError::Silent)),
+    }
+}
+
+async fn ask_place(via: Via<'_>) -> Result<Place, ImdsError> {
+    let session = Session::open(via).await?;
+    let region = session.word("/latest/meta-data/placement/region").await?;
+    if !region
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    {
+        return Err(ImdsError::NoRegion {
+            text: shown(&region),
+        });
+    }
+    let interface = session.interface().await?;
+    let mut blocks = Vec::new();
+    for family in ["ipv4", "ipv6"] {
+        let path = format!("{interface}/vpc-{family}-cidr-blocks");
+        let text = match session.text(&path).await {
+            Err(error) if family == "ipv6" && error.is_absence() => continue,
+            text => text?,
+        };
+        for line in text.lines() {
+            let block = parse_cidr(line).map_err(|_| ImdsError::NoBlock {
+                text: shown(line),
+                source: None,
+            })?;
+            blocks.push(block);
+        }
+    }
+    Ok(Place { region, blocks })
+}
+
 /// Base + 2 of the primary block of the VPC that the primary interface is in.
 pub(crate) async fn ask(parent: &Parent) -> Result<Found, ImdsError> {
-    let ttl = ("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
-    let token = request(parent, "PUT", "/latest/api/token", ttl).await?;
-    let token = ("X-aws-ec2-metadata-token", token.as_str());
-    let mac = request(parent, "GET", "/latest/meta-data/mac", token).await?;
-    let mac = hardware_address(&mac).ok_or_else(|| ImdsError::NoMac { text: shown(&mac) })?;
-    let path = format!("/latest/meta-data/network/interfaces/macs/{mac}/vpc-ipv4-cidr-block");
-    let block = request(parent, "GET", &path, token).await?;
-    let nameserver = amazon_dns(&block)?;
+    let session = Session::open(Via::Link(parent)).await?;
+    let path = session.interface().await? + "/vpc-ipv4-cidr-block";
+    let nameserver = amazon_dns(&session.word(&path).await?)?;
     Ok(Found::only(
         vec![SocketAddr::new(nameserver, DNS_PORT)],
         Source::Imds,
     ))
 }
 
-/// One text: a word of visible ASCII.
+/// A token, and where it is good.
+struct Session<'a> {
+    via: Via<'a>,
+    token: String,
+}
+
+impl<'a> Session<'a> {
+    async fn open(via: Via<'a>) -> Result<Self, ImdsError> {
+        let ttl = ("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
+        let text = request(via, "PUT", "/latest/api/token", ttl).await?;
+        let token = word("PUT", "/latest/api/token", text)?;
+        Ok(Self { via, token })
+    }
+
+    /// The directory of the primary interface.
+    async fn interface(&self) -> Result<String, ImdsError> {
+        let mac = self.word("/latest/meta-data/mac").await?;
+        let mac = hardware_address(&mac).ok_or_else(|| ImdsError::NoMac { text: shown(&mac) })?;
+        Ok(format!("/latest/meta-data/network/interfaces/macs/{mac}"))
+    }
+
+    async fn text(&self, path: &str) -> Result<String, ImdsError> {
+        let header = ("X-aws-ec2-metadata-token", self.token.as_str());
+        request(self.via, "GET", path, header).await
+    }
+
+    async fn word(&self, path: &str) -> Result<String, ImdsError> {
+        word("GET", path, self.text(path).await?)
+    }
+}
+
+/// One text without the blanks around it.
 async fn request(
-    parent: &Parent,
+    via: Via<'_>,
     method: &'static str,
     path: &str,
     header: (&'static str, &str),
 ) -> Result<String, ImdsError> {
-    let to = Command::Connect(SocketAddr::new(ADDRESS, PORT));
-    let mut stream = parent.request(to).await?.stream;
+    let to = SocketAddr::new(ADDRESS, PORT);
+    let mut stream = match via {
+        Via::Link(parent) => parent.request(Command::Connect(to)).await?.stream,
+        Via::Network => match TcpStream::connect(to).await {
+            Ok(stream) => Stream::Tcp(stream),
+            Err(source) => return Err(ImdsError::Connect { source }),
+        },
+    };
     let request = Request {
         method,
         host: &ADDRESS.to_string(),
         path,
         header,
     };
-    let body = match http::exchange(&mut stream, &request).await {
-        Ok(body) => body,
-        Err(source) => {
-            return Err(ImdsError::Http {
-                request: format!("{method} {path}"),
-                source,
-            });
-        }
-    };
-    let body = String::from_utf8_lossy(body.trim_ascii());
-    let is_word = !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_graphic());
+    match http::exchange(&mut stream, &request).await {
+        Ok(body) => Ok(String::from_utf8_lossy(body.trim_ascii()).into_owned()),
+        Err(source) => Err(ImdsError::Http {
+            request: format!("{method} {path}"),
+            source,
+        }),
+    }
+}
+
+/// Visible ASCII and nothing else.
+fn word(method: &str, path: &str, text: String) -> Result<String, ImdsError> {
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     match is_word {
-        true => Ok(body.into_owned()),
+        true => Ok(text),
         false => Err(ImdsError::NotAWord {
             request: format!("{method} {path}"),
-            text: shown(&body),
+            text: shown(&text),
         }),
     }
 }
 
 /// Reads `0e:49:61:0f:c3:11`, and writes it anew.
-fn hardware_address(text: &str) -> Option<String> {
+pub(crate) fn hardware_address(text: &str) -> Option<String> {
     let mut written = String::new();
     let mut bytes = 0;
     for part in text.split(':') {
@@ -102,7 +205,7 @@ fn hardware_address(text: &str) -> Option<String> {
 }
 
 /// Where AmazonDNS is in a VPC with this block.
-fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
+pub(crate) fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
     let not_a_block = |source| ImdsError::NoBlock {
         text: shown(text),
         source,
@@ -115,11 +218,35 @@ fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
     }
 }
 
-/// Why there is no base + 2.
+/// Why [`place`] does not know.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct PlaceError(#[from] ImdsError);
+
+impl ImdsError {
+    /// Whether the service says that there is no such text.
+    fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Http {
+                source: HttpError::Status { status: 404 },
+                ..
+            }
+        )
+    }
+}
+
+/// Why there is no base + 2, or no place.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImdsError {
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error("no IMDS at {ADDRESS}: {source}")]
+    Connect { source: io::Error },
+    #[error("IMDS did not answer within {} s", PLACE.as_secs())]
+    Silent,
+    #[error("`{text}` is not a region")]
+    NoRegion { text: String },
     #[error("{request}: {source}")]
     Http { request: String, source: HttpError },
     #[error("{request}: `{text}` is not one word (of at most {MAX_BODY} bytes)")]

@@ -24,6 +24,9 @@ mod discover;
 #[cfg(test)]
 mod fake_parent;
 mod files;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod getter;
 mod http;
 mod imds;
@@ -33,4 +36,5 @@ mod relay;
 pub use base_plus_two::{BasePlusTwoError, base_plus_two, parse_cidr};
 pub use discover::{Found, Source, discover};
 pub use files::{Files, OVERRIDE_FILE, read_resolv_conf};
+pub use imds::{Place, PlaceError, Via, place};
 pub use nameservers::{Nameservers, ParseNameserversError, nameserver_list};

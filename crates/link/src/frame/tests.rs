@@ -17,10 +17,16 @@ fn frames(messages: &[&[u8]]) -> Vec<u8> {
 async fn many_frames_in_one_read_come_one_by_one() {
     let bytes = frames(&[b"one", b"", b"three"]);
     let mut reader = Reader::new(bytes.as_slice());
+    assert_eq!(reader.next_read(), None);
     for expected in [&b"one"[..], b"", b"three"] {
         assert_eq!(reader.next().await.unwrap(), Some(expected));
     }
     assert_eq!(reader.next().await.unwrap(), None);
+    let mut reader = Reader::new(bytes.as_slice());
+    assert_eq!(reader.next().await.unwrap(), Some(&b"one"[..]));
+    for expected in [Some(&b""[..]), Some(b"three"), None] {
+        assert_eq!(reader.next_read(), expected);
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use link::frame;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
-use wire::ede;
+use wire::ede::relay as ede;
 
 use super::query::{Query, is_truncated, reason};
 use super::{GIVE_UP, RESEND};
@@ -72,8 +72,8 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u16 {
         match self {
-            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_REACHABLE_AUTHORITY,
-            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::NETWORK_ERROR,
+            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_ANSWER,
+            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::UNREACHABLE,
             Self::OverQuota(_) => ede::OVER_QUOTA,
         }
     }

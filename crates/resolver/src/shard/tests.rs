@@ -4,14 +4,15 @@ mod cache;
 mod coalescing;
 mod failover;
 mod failures;
-mod lab;
 mod link;
 mod nameservers;
 mod overload;
+mod pins;
 mod policy;
 mod prefetch;
 mod quota;
-mod random;
 mod replies;
 mod routes;
 mod stale;
+
+use super::lab;

@@ -96,3 +96,86 @@ async fn a_text_of_another_kind_is_refused_and_shown_in_bounds() {
     let escaped = given("t", &"`".repeat(1024), "").await.unwrap_err();
     assert!(escaped.len() < 200, "{escaped}");
 }
+
+/// What is known of a place where the service gives these texts, by the end of their paths.
+async fn place_with(texts: &'static [(&'static str, &'static str)]) -> Result<Place, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = FakeParent::at(&directory.path().join("relay"));
+    let asked = place(Via::Link(parent.address()));
+    let serve = parent.serve_imds(move |request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let text = texts.iter().find(|(end, _)| path.ends_with(end));
+        Some(match text {
+            Some((_, text)) => ok(text),
+            None => b"HTTP/1.1 404 Not Found\r\n\r\n".to_vec(),
+        })
+    });
+    tokio::select! {
+        place = asked => place.map_err(|error| error.to_string()),
+        () = serve => unreachable!("it serves for ever"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_a_region_and_all_blocks_of_the_vpc() {
+    let place = place_with(&[
+        ("token", "AQ=="),
+        ("mac", MAC),
+        ("region", "us-east-1"),
+        ("vpc-ipv4-cidr-blocks", "100.64.0.0/16\n10.7.0.0/16"),
+    ]);
+    let expected = Place {
+        region: "us-east-1".to_owned(),
+        blocks: vec![
+            "100.64.0.0/16".parse().unwrap(),
+            "10.7.0.0/16".parse().unwrap(),
+        ],
+    };
+    assert_eq!(place.await, Ok(expected.clone()));
+    let place = place_with(&[
+        ("token", "AQ=="),
+        ("mac", MAC),
+        ("region", "us-east-1"),
+        ("vpc-ipv4-cidr-blocks", "10.7.0.0/16"),
+        ("vpc-ipv6-cidr-blocks", "2600:1f18::/56"),
+    ]);
+    let blocks = place.await.unwrap().blocks;
+    assert_eq!(blocks.get(1), Some(&"2600:1f18::/56".parse().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_cannot_be_is_refused() {
+    for (region, blocks, why) in [
+        ("US East", "10.7.0.0/16", "not one word"),
+        ("US_EAST", "10.7.0.0/16", "`US_EAST` is not a region"),
+        (
+            "us-east-1",
+            "10.7.0.0",
+            "`10.7.0.0` is not a VPC's IPv4 block",
+        ),
+    ] {
+        let texts: &'static [(&str, &str)] = Box::leak(Box::new([
+            ("token", "AQ=="),
+            ("mac", MAC),
+            ("region", region),
+            ("vpc-ipv4-cidr-blocks", blocks),
+        ]));
+        let error = place_with(texts).await.unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_hangs_costs_two_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let parent = FakeParent::at(&directory.path().join("relay"));
+    let start = tokio::time::Instant::now();
+    let asked = place(Via::Link(parent.address()));
+    let serve = parent.serve_imds(|_| None);
+    let error = tokio::select! {
+        place = asked => place.unwrap_err().to_string(),
+        () = serve => unreachable!("it serves for ever"),
+    };
+    assert_eq!(error, "IMDS did not answer within 2 s");
+    assert_eq!(start.elapsed().as_secs(), 2);
+}

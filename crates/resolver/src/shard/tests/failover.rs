@@ -10,6 +10,7 @@ use super::lab::{
 use crate::records::{With, a, cname, response};
 use crate::{Ask, Failed};
 use hickory_proto::rr::RecordType;
+use wire::ede::relay as ede;
 
 #[test]
 fn the_second_is_asked_after_a_second_and_a_half_of_silence() {
@@ -99,7 +100,7 @@ fn a_nameserver_out_of_reach_is_passed_by_at_once() {
         if unreachable {
             lab.fail(&ask, Failed::Unreachable);
         } else {
-            lab.answer(&ask, &servfail_with(&ask, 23));
+            lab.answer(&ask, &servfail_with(&ask, ede::UNREACHABLE));
         }
         let ask = lab.asked();
         assert_eq!(ask.nameserver, SECOND);
@@ -218,13 +219,35 @@ fn what_the_relay_says_of_silence_is_silence() {
     let client = lab.query(&www());
     let ask = lab.asked();
     lab.pass(ms(2500));
-    lab.answer(&ask, &servfail_with(&ask, 22));
+    lab.answer(&ask, &servfail_with(&ask, ede::NO_ANSWER));
     assert!(lab.is_waiting(client));
     // There is time for one more attempt.
     lab.pass(ms(300));
     let ask = lab.asked();
     lab.answer(&ask, &www_is(1, 60));
     assert_eq!(lab.reply(client).hosts(), [1]);
+}
+
+/// Resolvers that ask the servers of a zone themselves say these codes of them (RFC 8914 section 4.23),
+/// and our relay has others: a zone without servers is no reason to turn away from who says so.
+#[test]
+fn what_a_nameserver_says_of_others_is_no_silence_of_its_own() {
+    for code in [22, 23, 32] {
+        let mut lab = Lab::new(&[FIRST, SECOND]);
+        let client = lab.query(&www());
+        for nameserver in [FIRST, SECOND] {
+            let ask = lab.asked();
+            assert_eq!(ask.nameserver, nameserver);
+            lab.answer(&ask, &servfail_with(&ask, code));
+        }
+        let reply = lab.reply(client);
+        assert_eq!(
+            (reply.rcode(), reply.ede()),
+            (ResponseCode::ServFail, Some(0))
+        );
+        lab.query(&query("other.test", RecordType::A));
+        assert_eq!(lab.asked().nameserver, FIRST);
+    }
 }
 
 #[test]

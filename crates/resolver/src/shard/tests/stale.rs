@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
+use wire::ede::relay as ede;
 
 use super::lab::{
     FIRST, Lab, Look, SECOND, error, ms, query, secs, servfail_with, www, www_is, www_is_not,
@@ -175,7 +176,7 @@ fn a_failure_never_shadows_a_stale_answer() {
         match hour % 5 {
             0 => lab.answer(&ask, &error(&ask, ResponseCode::ServFail)),
             1 => lab.answer(&ask, &error(&ask, ResponseCode::Refused)),
-            2 => lab.answer(&ask, &servfail_with(&ask, 22)),
+            2 => lab.answer(&ask, &servfail_with(&ask, ede::NO_ANSWER)),
             3 => lab.fail(&ask, Failed::Unreachable),
             _ => lab.fail(&ask, Failed::Link),
         }

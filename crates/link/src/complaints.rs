@@ -1,5 +1,5 @@
-//! One line a minute for a destination that cannot be reached for one reason, with a count of those
-//! left out: programs retry. Time is passed in.
+//! One line of log a minute for what goes wrong with one peer for one reason, with a count of those
+//! left out: programs retry, and a hostile parent can fail as often as it likes. Time is passed in.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ const REMEMBERED: usize = 1024;
 
 /// The lines of the last minute.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
+pub struct Complaints {
     lines: HashMap<(SocketAddr, &'static str), Line>,
 }
 
@@ -27,13 +27,8 @@ struct Line {
 
 impl Complaints {
     /// Whether a line may be written now, and then how many of its like were left out before it.
-    pub(crate) fn admit(
-        &mut self,
-        to: SocketAddr,
-        reason: &'static str,
-        now: Instant,
-    ) -> Option<u64> {
-        if let Some(line) = self.lines.get_mut(&(to, reason)) {
+    pub fn admit(&mut self, peer: SocketAddr, reason: &'static str, now: Instant) -> Option<u64> {
+        if let Some(line) = self.lines.get_mut(&(peer, reason)) {
             if now.saturating_duration_since(line.written) < INTERVAL {
                 line.left_out += 1;
                 return None;
@@ -48,11 +43,11 @@ impl Complaints {
             written: now,
             left_out: 0,
         };
-        self.lines.insert((to, reason), line);
+        self.lines.insert((peer, reason), line);
         Some(0)
     }
 
-    /// Half of them at a time, so that a flood of destinations costs little for each.
+    /// Half of them at a time, so that a flood of peers costs little for each.
     fn forget_half(&mut self) {
         let mut times: Vec<Instant> = self.lines.values().map(|line| line.written).collect();
         times.sort_unstable();

@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{RData, Record, RecordType};
 
 use crate::records::{a, name, response, soa};
-use crate::{Action, Ask, Config, Failed, MAX_REPLY, Route, Routes, Shard, Step, Transport};
+use crate::{Action, Ask, Config, Failed, MAX_REPLY, Pins, Route, Routes, Shard, Step, Transport};
 
 /// Nameservers in the order of preference.
 pub(super) const FIRST: SocketAddr = SocketAddr::new(ip(2), 53);
@@ -35,6 +35,10 @@ pub(super) struct Lab {
     pub(super) now: Instant,
     /// What the shard wants asked, oldest first.
     pub(super) asks: Vec<Ask>,
+    /// When it wanted that; for a model to take.
+    pub(super) asked_at: Vec<Instant>,
+    /// Clients that had their reply, and when; for a model to take.
+    pub(super) replied: Vec<(Instant, usize)>,
     clients: Vec<Client>,
     out: Vec<u8>,
 }
@@ -85,6 +89,8 @@ impl Lab {
             shard: Shard::new(config, now),
             now,
             asks: Vec::new(),
+            asked_at: Vec::new(),
+            replied: Vec::new(),
             clients: Vec::new(),
             out: vec![0; MAX_REPLY],
         };
@@ -117,7 +123,7 @@ impl Lab {
                 let message = self.out[..length].to_vec();
                 self.carry_out(vec![Action::Reply { client, message }, Action::Ask(ask)]);
             }
-            Step::Ask(ask) => self.asks.push(ask),
+            Step::Ask(ask) => self.carry_out(vec![Action::Ask(ask)]),
             Step::Wait | Step::Drop => {}
         }
         client
@@ -173,7 +179,10 @@ impl Lab {
     fn carry_out(&mut self, actions: Vec<Action<usize>>) {
         for action in actions {
             match action {
-                Action::Ask(ask) => self.asks.push(ask),
+                Action::Ask(ask) => {
+                    self.asked_at.push(self.now);
+                    self.asks.push(ask);
+                }
                 Action::Reply { client, message } => self.take_reply(client, message),
             }
         }
@@ -193,6 +202,7 @@ impl Lab {
             assert_eq!(message[12..12 + length], client.packet[12..12 + length]);
         }
         client.reply = Some(message);
+        self.replied.push((self.now, number));
     }
 
     /// The one question that is to go upstream now.
@@ -221,6 +231,11 @@ impl Lab {
     pub(super) fn waiting(&self) -> usize {
         let is_waiting = |client: &&Client| client.reply.is_none() && !client.is_dropped;
         self.clients.iter().filter(is_waiting).count()
+    }
+
+    /// What a client asked.
+    pub(super) fn packet_of(&self, client: usize) -> &[u8] {
+        &self.clients[client].packet
     }
 
     pub(super) fn bytes(&self, client: usize) -> &[u8] {
@@ -269,6 +284,7 @@ pub(super) fn config(routes: Routes, cache_size: usize) -> Config {
         cache_size,
         seed: [1, 2],
         routes,
+        pins: Pins::default(),
         upstream_pps: 0,
     }
 }
