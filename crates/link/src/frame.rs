@@ -25,15 +25,27 @@ pub struct Reader<R> {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were handed out already.
     taken: usize,
+    /// Bytes of a message that are kept.
+    longest: usize,
+    /// Bytes of a longer message that have yet to be skipped.
+    to_skip: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// A reader at the start of a frame.
     pub fn new(inner: R) -> Self {
+        Self::cut(inner, MAX_MESSAGE)
+    }
+
+    /// The same for a peer of which no message over `longest` bytes is expected: of such it hands out
+    /// that much and keeps no more.
+    pub fn cut(inner: R, longest: usize) -> Self {
         Self {
             inner,
             buffer: Vec::new(),
             taken: 0,
+            longest,
+            to_skip: 0,
         }
     }
 
@@ -50,7 +62,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             self.taken = 0;
             self.buffer.reserve(CHUNK);
             if self.inner.read_buf(&mut self.buffer).await? == 0 {
-                return match self.buffer.len() {
+                return match self.buffer.len() + self.to_skip {
                     0 => Ok(None),
                     _ => Err(cut()),
                 };
@@ -64,13 +76,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         if !self.has_whole() {
             return None;
         }
+        let announced = announced(self.unread())?;
+        let length = announced.min(self.longest);
         let start = self.taken + PREFIX;
-        self.taken = start + announced(self.unread())?;
+        self.taken = start + length;
+        self.to_skip = announced - length;
         self.buffer.get(start..self.taken)
     }
 
-    fn has_whole(&self) -> bool {
-        let length = announced(self.unread());
+    /// Whether what is kept of the next message has been read.
+    fn has_whole(&mut self) -> bool {
+        let skipped = self.to_skip.min(self.unread().len());
+        self.taken += skipped;
+        self.to_skip -= skipped;
+        let length = announced(self.unread()).map(|length| length.min(self.longest));
         length.is_some_and(|length| self.unread().len() >= PREFIX + length)
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::core::{Asked, Client, Core};
+use crate::udp::QUERY;
 
 /// Most connections to one listening address at a time. One more closes the one that has been silent longest (RFC 7766
 /// section 6.2.3 leaves that to the server).
@@ -77,7 +78,8 @@ async fn connection(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reader, mut writer) = stream.into_split();
-    let mut queries = frame::Reader::new(reader);
+    // What each of many connections might keep for longer ones would be memory without bound.
+    let mut queries = frame::Reader::cut(reader, QUERY);
     let (queue, mut replied) = mpsc::channel(MAX_IN_FLIGHT);
     let replies = Replies {
         queue,

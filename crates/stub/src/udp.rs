@@ -21,7 +21,7 @@ const BATCH: usize = 32;
 
 /// Room for a query in bytes. Queries have one name and OPT, padded by some to 128 or 468 bytes; a
 /// longer one is cut, and so malformed.
-const QUERY: usize = 2048;
+pub(crate) const QUERY: usize = 2048;
 
 /// Rest after an error: one that lasts shall not take the processor.
 const REST: Duration = Duration::from_millis(10);

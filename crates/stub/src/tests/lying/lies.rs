@@ -127,7 +127,7 @@ pub(super) const LIES: &[Lie] = &[
         |query| with(query, |bytes| bytes[2] |= 0x20),
         NO_RESPONSE,
     ),
-    unusable("the query itself", |query| framed(query), NO_RESPONSE),
+    unusable("the query itself", framed, NO_RESPONSE),
     unusable(
         "TC over a stream",
         |query| with(query, |bytes| bytes[2] |= 2),
