@@ -7,7 +7,7 @@ use std::time::Instant;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::{A, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::{Config, MAX_UDP_REPLY, Routes, Shard, Step, Transport};
+use resolver::{Config, MAX_UDP_REPLY, Pins, Routes, Shard, Step, Transport};
 
 const TTL: u32 = 3600;
 
@@ -28,6 +28,7 @@ pub fn cached(
         Config {
             cache_size: 1 << 30,
             seed: [1, 2],
+            pins: Pins::default(),
             routes: Routes::default(),
             // All names are asked for at once.
             upstream_pps: 0,

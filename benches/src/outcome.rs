@@ -1,10 +1,7 @@
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use measure::Latencies;
 use serde_json::{Value, json};
-
-/// Highest latency told apart, in nanoseconds: 10 s.
-const MOST: u64 = 10_000_000_000;
 
 /// What a run of load came to.
 pub(crate) struct Outcome {
@@ -14,8 +11,8 @@ pub(crate) struct Outcome {
     /// Queries without an answer.
     pub(crate) lost: u64,
     pub(crate) elapsed: Duration,
-    /// Nanoseconds from the query to its answer.
-    latency: Histogram<u64>,
+    /// From the query to its answer.
+    latencies: Latencies,
 }
 
 impl Outcome {
@@ -25,16 +22,14 @@ impl Outcome {
             wrong: 0,
             lost: 0,
             elapsed: Duration::ZERO,
-            // Three digits from 1 ns to MOST: bounds that the histogram takes.
-            latency: Histogram::new_with_max(MOST, 3).expect("bounds within what HDR takes"),
+            latencies: Latencies::new(),
         }
     }
 
     pub(crate) fn record(&mut self, latency: Duration, is_right: bool) {
         self.answered += 1;
         self.wrong += u64::from(!is_right);
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(MOST);
-        self.latency.saturating_record(nanos);
+        self.latencies.record(latency);
     }
 
     /// Counts what another run at the same time came to.
@@ -42,10 +37,7 @@ impl Outcome {
         self.answered += other.answered;
         self.wrong += other.wrong;
         self.lost += other.lost;
-        // Both have the same bounds.
-        self.latency
-            .add(&other.latency)
-            .expect("histograms of the same bounds");
+        self.latencies.add(&other.latencies);
     }
 
     /// Answers a second.
@@ -55,7 +47,7 @@ impl Outcome {
 
     /// Microseconds in which this share of the answers came, such as 0.99.
     pub(crate) fn micros(&self, quantile: f64) -> f64 {
-        count(self.latency.value_at_quantile(quantile)) / 1e3
+        self.latencies.quantile(quantile).as_secs_f64() * 1e6
     }
 
     pub(crate) fn json(&self) -> Value {

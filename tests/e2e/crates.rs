@@ -5,24 +5,36 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
-    ("egress", &["link"]),
-    ("publish", &["link"]),
+    ("privileges", &[]),
+    ("egress", &["link", "privileges"]),
+    ("publish", &["link", "privileges"]),
     ("control", &[]),
+    ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "resolv", "wire"]),
+    ("relay", &["link", "privileges", "resolv", "wire"]),
     (
         "proxify",
         &[
-            "check", "control", "egress", "link", "publish", "resolv", "stub", "vpc",
+            "check",
+            "control",
+            "egress",
+            "link",
+            "measure",
+            "privileges",
+            "publish",
+            "resolv",
+            "stub",
+            "vpc",
         ],
     ),
+    ("manual", &["proxify", "relay"]),
     ("sandbox", &["proxify", "relay"]),
 ];
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub mod guest;
+pub mod known;
 pub mod old_parent;
 
 /// An enclave, a parent and a VPC, to be made for one script.

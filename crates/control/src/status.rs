@@ -148,6 +148,8 @@ pub struct Totals {
     pub upstream_answers_total: u64,
     /// Attempts that failed: no answer, an error, an answer that does not fit, or the link's.
     pub upstream_failed_attempts_total: u64,
+    /// Of those, answers that led out of a pin.
+    pub upstream_blocked_total: u64,
     /// TCP connections of programs that were carried out.
     pub egress_connections_total: u64,
     /// Those that could not be.

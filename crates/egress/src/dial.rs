@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use link::{Command, Parent, Reply, RequestError, Rule, Stream};
+use link::{Command, Complaints, Parent, Reply, RequestError, Rule, Stream};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::activity::Activity;
-use crate::complaints::Complaints;
 use crate::packet::Unreachable;
 use crate::self_test::Fakes;
 
@@ -131,3 +130,6 @@ impl DialError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,10 +19,15 @@
 //! the stub's answers never wait behind bulk data.
 
 mod activity;
-mod complaints;
 mod detour;
 mod dial;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What reads bytes from outside, for libFuzzer.
+    pub use crate::packet::fuzz::packet;
+}
 mod limits;
 mod machinery;
 #[cfg(test)]

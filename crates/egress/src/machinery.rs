@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use privileges::Capability;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
@@ -48,6 +49,9 @@ pub enum Step {
 /// How long a new address may take, and how often it is looked at.
 const IN_USE_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What rules and routes are changed and taken away with, all of it in one thread.
+const NEEDED: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -100,6 +104,9 @@ async fn serve(
         }
     };
     limits::make_room();
+    if let Err(error) = privileges::keep(&NEEDED) {
+        warn!("connections are carried with more privileges than that takes: {error}");
+    }
     let _ = outcome.send(Ok(machinery.way));
     loop {
         tokio::select! {

@@ -59,7 +59,7 @@ fn echo() -> io::Result<Stream> {
         let (mut read, mut write) = far.into_split();
         let _ = tokio::io::copy(&mut read, &mut write).await;
     });
-    Ok(Stream::Unix(near))
+    Ok(Stream::Unix(near.try_into()?))
 }
 
 /// Makes the connections; the machinery must be running, with its [`Fakes`] on.

@@ -25,15 +25,27 @@ pub struct Reader<R> {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were handed out already.
     taken: usize,
+    /// Bytes of a message that are kept.
+    longest: usize,
+    /// Bytes of a longer message that have yet to be skipped.
+    to_skip: usize,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// A reader at the start of a frame.
     pub fn new(inner: R) -> Self {
+        Self::cut(inner, MAX_MESSAGE)
+    }
+
+    /// The same for a peer of which no message over `longest` bytes is expected: of such it hands out
+    /// that much and keeps no more.
+    pub fn cut(inner: R, longest: usize) -> Self {
         Self {
             inner,
             buffer: Vec::new(),
             taken: 0,
+            longest,
+            to_skip: 0,
         }
     }
 
@@ -45,25 +57,40 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// `UnexpectedEof` when the stream ends inside a frame, and what reading it gives.
     pub async fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        let length = loop {
-            if let Some(length) = announced(self.unread())
-                && self.unread().len() >= PREFIX + length
-            {
-                break length;
-            }
+        while !self.has_whole() {
             self.buffer.drain(..self.taken);
             self.taken = 0;
             self.buffer.reserve(CHUNK);
             if self.inner.read_buf(&mut self.buffer).await? == 0 {
-                return match self.buffer.len() {
+                return match self.buffer.len() + self.to_skip {
                     0 => Ok(None),
                     _ => Err(cut()),
                 };
             }
-        };
+        }
+        Ok(self.next_read())
+    }
+
+    /// The next message of what has been read already; `None` if no more is there whole.
+    pub fn next_read(&mut self) -> Option<&[u8]> {
+        if !self.has_whole() {
+            return None;
+        }
+        let announced = announced(self.unread())?;
+        let length = announced.min(self.longest);
         let start = self.taken + PREFIX;
         self.taken = start + length;
-        Ok(self.buffer.get(start..self.taken))
+        self.to_skip = announced - length;
+        self.buffer.get(start..self.taken)
+    }
+
+    /// Whether what is kept of the next message has been read.
+    fn has_whole(&mut self) -> bool {
+        let skipped = self.to_skip.min(self.unread().len());
+        self.taken += skipped;
+        self.to_skip -= skipped;
+        let length = announced(self.unread()).map(|length| length.min(self.longest));
+        length.is_some_and(|length| self.unread().len() >= PREFIX + length)
     }
 
     fn unread(&self) -> &[u8] {

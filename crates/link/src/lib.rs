@@ -10,12 +10,17 @@
 //! The transport is chosen by the address at run time (`vsock:`, `unix:`, `tcp:`), so tests run
 //! the code that an enclave runs.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
 mod carry;
+mod complaints;
 pub mod frame;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
+mod local;
 mod parent;
 mod rule;
 pub mod socks;
@@ -23,7 +28,9 @@ mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use complaints::Complaints;
 pub use listener::{BindError, Listener, Peer};
+pub use local::Local;
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};
 pub use rule::{ParseRuleError, Rule};
 pub use socks::client::ExchangeError;

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, fchmod};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixSocket};
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
 
 use crate::address::unix_path;
+use crate::local::LocalListener;
 use crate::{ListenAddress, Stream};
 
 /// Connections that wait to be accepted: an enclave that boots opens a handful at once.
@@ -110,9 +111,7 @@ impl Listener {
                 Ok((Stream::Vsock(stream), vsock_peer(from)))
             }
             Socket::Unix(bound) => {
-                let (stream, _) = bound.listener.accept().await?;
-                let pid = stream.peer_cred()?.pid().unwrap_or_default();
-                let pid = u32::try_from(pid).unwrap_or_default();
+                let (stream, pid) = bound.listener.accept().await?;
                 Ok((Stream::Unix(stream), Peer::Unix(pid)))
             }
             Socket::Tcp(listener) => {
@@ -201,7 +200,7 @@ enum Socket {
 /// A listening unix socket and the file that is ours to take away.
 #[derive(Debug)]
 struct UnixBound {
-    listener: UnixListener,
+    listener: LocalListener,
     path: PathBuf,
     /// Device and inode: the file may have been replaced by another relay's since.
     file: (u64, u64),
@@ -229,8 +228,9 @@ fn bind_unix(path: PathBuf) -> io::Result<UnixBound> {
     socket.bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(UNIX_MODE))?;
     let file = file_of(&path)?;
+    let listener = socket.listen(BACKLOG)?.into_std()?;
     Ok(UnixBound {
-        listener: socket.listen(BACKLOG)?,
+        listener: LocalListener::new(listener)?,
         path,
         file,
     })

@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_vsock::{VsockAddr, VsockStream};
 
 use crate::address::unix_path;
 use crate::socks::client::{self, ExchangeError};
-use crate::{Address, Command, Reply, Stream};
+use crate::{Address, Command, Local, Reply, Stream};
 
 /// From dialling to the reply. A parent that is killed sends nothing on vsock, and the relay
 /// itself gives a request this long; its CONNECT gives up earlier, so that its reply is seen.
@@ -124,9 +124,9 @@ impl Parent {
             Address::Vsock(cid) => VsockStream::connect(VsockAddr::new(*cid, self.port))
                 .await
                 .map(Stream::Vsock),
-            Address::Unix(prefix) => UnixStream::connect(unix_path(prefix, self.port))
-                .await
-                .map(Stream::Unix),
+            Address::Unix(prefix) => {
+                Local::connect(&unix_path(prefix, self.port)).map(Stream::Unix)
+            }
             Address::Tcp(ip) => {
                 if !ip.is_loopback() && !self.remote {
                     return Err(invalid(format!(

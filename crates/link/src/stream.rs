@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_vsock::VsockStream;
+
+use crate::Local;
 
 /// A connected byte stream of the link.
 ///
@@ -16,7 +18,7 @@ pub enum Stream {
     /// AF_VSOCK: enclave and parent instance.
     Vsock(VsockStream),
     /// A unix socket: sandboxes, Firecracker, vhost-device-vsock.
-    Unix(UnixStream),
+    Unix(Local),
     /// TCP on loopback: tests.
     Tcp(TcpStream),
 }

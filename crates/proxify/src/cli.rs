@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use link::Parent;
 use publish::Ports;
-use stub::Routes;
+use stub::{Pins, Routes};
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
 
@@ -26,6 +26,7 @@ use self::options::Options;
 
 mod environment;
 mod options;
+mod pin;
 mod route;
 
 /// Descriptors below are standard input, output and error.
@@ -33,6 +34,9 @@ const FIRST_FREE_FD: i64 = 3;
 
 /// The first word that is no APP.
 const DNS: &str = "dns";
+
+/// How much the stub may send, which says nothing of how much a command may.
+const OF_THE_SERVICE: &str = "PROXIFY_UPSTREAM_PPS";
 
 /// What one run is to do.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) nameservers: Nameservers,
     /// Who is asked for names under some suffixes.
     pub(crate) routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub(crate) pins: Pins,
     /// Where the stub listens.
     pub(crate) listen: Vec<SocketAddr>,
     /// What names the stub to every libc; `None` to leave it alone.
@@ -132,6 +138,11 @@ impl Config {
     }
 }
 
+/// The line that runs APP, and that of `dns`.
+pub(crate) fn command_lines() -> [clap::Command; 2] {
+    [Cli::command(), Dns::command()]
+}
+
 /// Reads the line of a command, whose word comes first; what clap prints instead is printed, and the
 /// exit code given.
 pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
@@ -139,7 +150,10 @@ pub(crate) fn read_command<L: CommandFactory + FromArgMatches>(
 ) -> Result<L, ExitCode> {
     let behind = line.iter().take(1).chain(line.iter().skip(2));
     let behind: Vec<OsString> = behind.cloned().collect();
-    let environment = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let environment = |name: &str| match name {
+        OF_THE_SERVICE => None,
+        name => std::env::var_os(name).filter(|value| !value.is_empty()),
+    };
     match read(&behind, &environment) {
         Ok((_, line)) => Ok(line),
         Err(error) => {
@@ -179,14 +193,12 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 /// Names resolve inside an enclave, without a line of APP changed.
 ///
 /// proxify answers DNS on loopback, from a cache and through its relay on the parent instance,
-/// writes resolv.conf so that every program asks there, and runs APP. It ends with APP's status:
-/// 128 + N if signal N ended it, 127 if it is not found, 126 if it cannot run, 64 on bad usage,
-/// 69 if names cannot be served.
+/// writes resolv.conf so that every program asks there, carries TCP out and in, and runs APP.
 #[derive(Debug, Parser)]
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify check [NAME]...\n       proxify explain NAME\n       proxify status\n       proxify cache flush [NAME]",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify bench [NAME]...\n       proxify check [NAME]...\n       proxify explain NAME\n       proxify status\n       proxify cache flush [NAME]",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -196,10 +208,15 @@ Examples:
       names are served
 
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
+proxify bench shows how long lookups take; proxify bench --help has its options.
 proxify check shows whether AWS names are private; proxify check --help has its options.
 proxify status, explain and cache flush ask the proxify that serves names here.
 An APP that is named as one of these words runs as: proxify -- dns
-Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE."
+Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE.
+
+Exit status: APP's own, 128 + N if signal N ended it; 126 if it cannot run, 127 if it is not found;
+64 on bad usage and outside an enclave; 69 if names cannot be served; 71 if the system refuses what it
+never should."
 )]
 struct Cli {
     #[command(flatten)]
@@ -211,7 +228,21 @@ struct Cli {
 
 /// The same as beside an APP, without one: in the foreground, until TERM or INT.
 #[derive(Debug, Parser)]
-#[command(name = "proxify", bin_name = "proxify dns")]
+#[command(
+    name = "proxify",
+    bin_name = "proxify dns",
+    after_help = "\
+Examples:
+  proxify dns --ready-fd 3 3>/run/ready &
+      in an init script: a line on /run/ready says that names are served
+  proxify dns --egress off --publish none
+      names alone; TCP is left as it is
+
+Readiness is also told to NOTIFY_SOCKET, as systemd has it.
+
+Exit status: 0 after TERM or INT; 64 on bad usage and outside an enclave; 69 if names cannot be
+served; 71 if the system refuses what it never should."
+)]
 struct Dns {
     #[command(flatten)]
     options: Options,

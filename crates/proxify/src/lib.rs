@@ -7,7 +7,8 @@
 //!
 //! The order of a start is what this file is for: the command line, whether this is an enclave,
 //! signals blocked, `lo`, the lock that says who owns the stub, the stub, its nameservers,
-//! resolv.conf, and when names are answered, APP. At the end, with APP's status known, the stub
+//! resolv.conf, and when names are answered, APP; then the privileges of the start are given up. At the
+//! end, with APP's status known, the stub
 //! stops, resolv.conf is put back, and proxify exits with that status.
 
 mod app;
@@ -29,21 +30,32 @@ mod service;
 mod signals;
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use egress::Mode;
+use privileges::Capability;
 use publish::Ports;
 use tracing::{info, warn};
 
 use crate::app::{App, StartError};
 use crate::cli::{Config, Job};
+pub use crate::commands::command_line;
 use crate::enclave::NotAnEnclave;
 use crate::lo::LoError;
 use crate::ready::{Ready, ReadyError};
 use crate::service::{Names, Service, ServiceError};
 use crate::signals::{Inherited, Signals};
+
+/// What the main thread needs once it serves and APP has started: to signal an APP that has changed its
+/// user, and to keep a resolv.conf that is anybody's and closed to all, and put it back.
+const NEEDED: [Capability; 3] = [
+    Capability::CAP_KILL,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FOWNER,
+];
 
 /// The whole program, given its command line with its own name first. Reads the environment,
 /// and changes the signals of the thread that calls it, which must be the main thread.
@@ -73,10 +85,12 @@ where
         }
     };
     match run(config) {
-        Ok(code) => code,
+        Ok(code) => {
+            log::end(None);
+            code
+        }
         Err(failure) => {
-            // `eprintln!` would panic where nobody reads.
-            let _ = writeln!(io::stderr(), "proxify: {failure}");
+            log::end(Some(&format!("proxify: {failure}")));
             failure.code().into()
         }
     }
@@ -87,11 +101,11 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
         Job::App { .. } => Ready::default(),
         Job::Dns { ready_fd } => Ready::new(ready_fd, std::env::var_os("NOTIFY_SOCKET"))?,
     };
-    log::start(&config.log, config.log_format);
-    let is_enclave = enclave::check(config.force)?;
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
+    log::start(&config.log, config.log_format)?;
+    let is_enclave = enclave::check(config.force)?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");
     }
@@ -144,16 +158,39 @@ async fn work(
     }
     match &job {
         Job::App { program, args } => {
-            let end = App::start(program, args, inherited)?.wait(signals).await?;
-            Ok(end.code().into())
+            let mut end = pin!(App::start(program, args, inherited)?.wait(signals));
+            let end = tokio::select! {
+                end = &mut end => end,
+                // A service that fails has said so, and APP goes on.
+                Ok(()) = service.serves() => {
+                    give_up_privileges();
+                    end.await
+                }
+            };
+            Ok(end?.code().into())
         }
         Job::Dns { .. } => {
             ready.tell();
+            let fails = async {
+                if let Err(failure) = service.serves().await {
+                    return failure;
+                }
+                give_up_privileges();
+                service.failed().await
+            };
             tokio::select! {
-                failure = service.failed() => Err(failure.into()),
+                failure = fails => Err(failure.into()),
                 signal = signals.ending() => Ok(ended_by(signal?, &job)),
             }
         }
+    }
+}
+
+/// APP, started before, keeps what proxify was given. Until then, and while another proxify serves, all
+/// that a start takes is needed still.
+fn give_up_privileges() {
+    if let Err(error) = privileges::keep(&NEEDED) {
+        warn!("names are served with more privileges than that takes: {error}");
     }
 }
 

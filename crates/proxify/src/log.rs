@@ -1,6 +1,15 @@
 //! Log lines on standard error, which APP shares: warnings and worse, unless told otherwise.
+//!
+//! A write to it may never end: a pipe that nobody reads, a terminal that stands still. Names and
+//! connections must not wait for that, so a thread of its own writes, and what does not fit into
+//! [`MAX_WAITING`] meanwhile is lost, with a line that counts it. To write without blocking instead is
+//! not to be had: the flag would be APP's as well.
 
-use std::io::IsTerminal;
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -9,17 +18,231 @@ use tracing_subscriber::{Layer, fmt, registry};
 
 use crate::cli::LogFormat;
 
-/// Starts logging. Where a subscriber is set already, as in a test, that one stays.
-pub(crate) fn start(filter: &Targets, format: LogFormat) {
+/// Bytes of lines that may wait to be written: some 500 lines, as many as a start at `debug` has.
+const MAX_WAITING: usize = 64 * 1024;
+
+/// How long the last lines may take at the end.
+const FLUSH: Duration = Duration::from_secs(1);
+
+static LINES: Lines = Lines::new();
+
+/// Starts logging. To be called when signals are blocked, which is so for the thread then, too. Where a
+/// subscriber is set already, as in a test, that one stays.
+///
+/// # Errors
+///
+/// No thread to be had.
+pub(crate) fn start(filter: &Targets, format: LogFormat) -> io::Result<()> {
+    LINES.start(io::stderr(), format)?;
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| &LINES)
         // A reader of the log that has gone must not end proxify: telling of it would panic.
         .log_internal_errors(false);
     let layer = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     let _ = registry()
         .with(layer.with_filter(filter.clone()))
         .try_init();
+    Ok(())
+}
+
+/// Writes why proxify ends, behind what was logged, and waits for all of it as long as that is of use.
+pub(crate) fn end(why: Option<&str>) {
+    if let Some(why) = why {
+        let is_started = LINES.lock().format.is_some();
+        match is_started {
+            true => LINES.put(format!("{why}\n").into_bytes()),
+            // `eprintln!` would panic where nobody reads.
+            false => drop(writeln!(io::stderr(), "{why}")),
+        }
+    }
+    LINES.flush();
+}
+
+/// Lines on their way out.
+struct Lines {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+struct Waiting {
+    /// Known once the thread runs.
+    format: Option<LogFormat>,
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Lines that did not fit since the last that did.
+    lost: u64,
+    is_writing: bool,
+}
+
+impl Lines {
+    const fn new() -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                format: None,
+                lines: VecDeque::new(),
+                bytes: 0,
+                lost: 0,
+                is_writing: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn start(&'static self, out: impl Write + Send + 'static, format: LogFormat) -> io::Result<()> {
+        let thread = thread::Builder::new().name("log".to_owned());
+        thread.spawn(move || self.write_to(out))?;
+        self.lock().format = Some(format);
+        Ok(())
+    }
+
+    /// Takes a line if there is room. Never waits.
+    fn put(&self, line: Vec<u8>) {
+        let mut waiting = self.lock();
+        if waiting.bytes + line.len() > MAX_WAITING {
+            waiting.lost += 1;
+            return;
+        }
+        if let Some(loss) = waiting.loss() {
+            waiting.push(loss);
+        }
+        waiting.push(line);
+        drop(waiting);
+        self.changed.notify_all();
+    }
+
+    /// Writes for ever.
+    fn write_to(&self, mut out: impl Write) {
+        loop {
+            // Where a line cannot be written there is nobody to tell.
+            let _ = out.write_all(&self.next());
+        }
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut waiting = self.lock();
+        waiting.is_writing = false;
+        self.changed.notify_all();
+        loop {
+            let next = waiting.lines.pop_front();
+            waiting.bytes -= next.as_ref().map_or(0, Vec::len);
+            if let Some(next) = next.or_else(|| waiting.loss()) {
+                waiting.is_writing = true;
+                return next;
+            }
+            let changed = self.changed.wait(waiting);
+            waiting = changed.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until all is written, [`FLUSH`] at most.
+    fn flush(&self) {
+        let is_left = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
+        let waited = self.changed.wait_timeout_while(self.lock(), FLUSH, is_left);
+        drop(waited);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+
+    /// The line that counts the lost, if any are.
+    fn loss(&mut self) -> Option<Vec<u8>> {
+        let lost = match std::mem::take(&mut self.lost) {
+            0 => return None,
+            lost => lost,
+        };
+        let why = "log lines were lost: standard error was not read";
+        let line = match self.format {
+            Some(LogFormat::Json) => format!(
+                r#"{{"level":"WARN","fields":{{"message":"{why}","lost":{lost}}},"target":"proxify::log"}}"#
+            ),
+            _ => format!("proxify: {lost} {why}"),
+        };
+        Some(format!("{line}\n").into_bytes())
+    }
+}
+
+impl Write for &Lines {
+    /// An event comes whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.put(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_reads_hold_nobody_up_and_are_counted() {
+        const WRITTEN: usize = 10_000;
+        let (reader, writer) = io::pipe().unwrap();
+        let lines: &'static Lines = Box::leak(Box::new(Lines::new()));
+        lines.start(writer, LogFormat::Text).unwrap();
+        // Twenty times what pipe and queue hold. A write that waited would wait for ever.
+        let text = "x".repeat(240);
+        for number in 0..WRITTEN {
+            let mut lines = lines;
+            lines
+                .write_all(format!("{number} {text}\n").as_bytes())
+                .unwrap();
+        }
+        let ending = Instant::now();
+        lines.flush();
+        assert!(ending.elapsed() < 3 * FLUSH, "{:?}", ending.elapsed());
+
+        let mut read = BufReader::new(reader).lines().map(Result::unwrap);
+        let lost_of = |line: &str| -> Option<usize> {
+            let count = line.strip_suffix(" log lines were lost: standard error was not read")?;
+            count.strip_prefix("proxify: ")?.parse().ok()
+        };
+        // Each line, or its place in a count, in order.
+        let (mut next, mut lost) = (0, 0);
+        while next < WRITTEN {
+            let line = read.next().unwrap();
+            match lost_of(&line) {
+                Some(count) => (next, lost) = (next + count, lost + count),
+                None => {
+                    assert_eq!(line, format!("{next} {text}"));
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, WRITTEN);
+        assert!(lost > 0);
+        lines.put(b"one more\n".to_vec());
+        assert_eq!(read.next().unwrap(), "one more");
+        lines.flush();
+        assert!(lines.lock().lines.is_empty());
+    }
+
+    #[test]
+    fn machines_read_of_the_loss_too() {
+        let waiting = &mut Lines::new().waiting.into_inner().unwrap();
+        assert_eq!(waiting.loss(), None);
+        waiting.lost = 3;
+        waiting.format = Some(LogFormat::Json);
+        let line = String::from_utf8(waiting.loss().unwrap()).unwrap();
+        let expected = r#""message":"log lines were lost: standard error was not read","lost":3}"#;
+        assert!(line.contains(expected) && line.ends_with("}\n"), "{line}");
+        assert_eq!(waiting.lost, 0);
+    }
 }

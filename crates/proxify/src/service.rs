@@ -92,6 +92,7 @@ impl Service {
                 listen: config.listen.clone(),
                 cache_size: config.cache_size,
                 routes: config.routes.clone(),
+                pins: config.pins.clone(),
                 upstream_pps: config.upstream_pps,
             },
             resolv_conf: config.resolv_conf.clone(),
@@ -133,6 +134,25 @@ impl Service {
                 () = owner::answers(&self.listen), if state == State::Waiting => {
                     return Ok(Names::Served);
                 }
+                Ok(()) = self.state.changed() => {}
+                failure = ended(&mut self.task) => return Err(failure),
+            }
+        }
+    }
+
+    /// Waits until this process's stub serves and all that goes with it is set up: for ever, where
+    /// another proxify's does until the end.
+    ///
+    /// # Errors
+    ///
+    /// It will not.
+    pub(crate) async fn serves(&mut self) -> Result<(), ServiceError> {
+        loop {
+            match *self.state.borrow_and_update() {
+                State::Serving | State::Connected => return Ok(()),
+                State::Waiting | State::Starting => {}
+            }
+            tokio::select! {
                 Ok(()) = self.state.changed() => {}
                 failure = ended(&mut self.task) => return Err(failure),
             }

@@ -21,11 +21,20 @@
 
 mod activity;
 mod auto;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listeners;
+mod pool;
 mod port;
 mod ports;
 mod proc_net;
 mod program;
+mod sync {
+    //! What loom takes the place of in `tests/loom.rs`.
+    pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+    pub(crate) use tokio::sync::Notify;
+}
 mod trouble;
 
 use std::io;
@@ -38,6 +47,7 @@ use tokio::runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::port::Port;
 use crate::program::Program;
@@ -88,6 +98,9 @@ impl Publisher {
         let activity = Activity::default();
         let counted = activity.clone();
         let work = move || {
+            if let Err(error) = privileges::keep(&[]) {
+                warn!("ports are published with privileges that this does not take: {error}");
+            }
             runtime.block_on(publish(config, counted, stopped));
             drop(runtime);
             // Who waits no longer has dropped the other end.

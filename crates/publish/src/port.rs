@@ -8,28 +8,21 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use link::{Accepted, Command, ExchangeError, Parent, Stream, carry};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::activity::{Activity, Published};
+use crate::pool::Pool;
 use crate::ports::Publication;
 use crate::program::Program;
 use crate::trouble::{Failure, Trouble};
-
-/// BINDs of a port that nobody connects to: enough that a client or two find one while another is
-/// being asked for.
-const LEAST: usize = 4;
-
-/// BINDs of a busy port. Each asks again within a round trip of the link, so this many take several
-/// thousand connections a second.
-const MOST: usize = 32;
 
 /// A BIND that ends sooner than this, and unused, was not really granted: nothing is said to be
 /// published, and the pool does not grow.
@@ -46,11 +39,7 @@ pub(crate) struct Port {
     program: Program,
     /// A permit for each BIND and each connection.
     connections: Arc<Semaphore>,
-    /// BINDs that there should be.
-    wanted: AtomicUsize,
-    /// Those that wait for a connection.
-    waiting: AtomicUsize,
-    grown: Notify,
+    pool: Pool,
     trouble: Mutex<Trouble>,
     clients: Mutex<Seldom>,
     refusals: Mutex<Seldom>,
@@ -71,9 +60,7 @@ impl Port {
             parent,
             program,
             connections,
-            wanted: AtomicUsize::new(1),
-            waiting: AtomicUsize::new(0),
-            grown: Notify::new(),
+            pool: Pool::new(),
             trouble: Mutex::default(),
             clients: Mutex::default(),
             refusals: Mutex::default(),
@@ -89,11 +76,11 @@ impl Port {
         let _listed = port.activity.list(port.publication, published);
         let mut pool = JoinSet::new();
         loop {
-            while pool.len() < port.wanted.load(Ordering::Relaxed) {
+            while pool.len() < port.pool.wanted() {
                 pool.spawn(Arc::clone(&port).bind_again_and_again());
             }
             tokio::select! {
-                () = port.grown.notified() => {}
+                () = port.pool.grown() => {}
                 Some(_) = pool.join_next() => {}
             }
         }
@@ -113,7 +100,7 @@ impl Port {
                         failed = 0;
                         continue;
                     }
-                    Waited::Unused if self.shrink() => return,
+                    Waited::Unused if self.pool.shrink() => return,
                     Waited::Unused => {
                         failed = 0;
                         continue;
@@ -123,7 +110,7 @@ impl Port {
                 Err(failure) => failure,
             };
             debug!(port = %self.publication, "not published: {failure}");
-            if self.waiting.load(Ordering::Relaxed) == 0 {
+            if self.pool.waiting() == 0 {
                 self.published.store(false, Ordering::Relaxed);
             }
             if let Some(said) = lock(&self.trouble).say(&failure, Instant::now()) {
@@ -153,7 +140,7 @@ impl Port {
         mut accepted: Accepted,
         permit: OwnedSemaphorePermit,
     ) -> Waited {
-        let waiting = Waiting::new(self);
+        let waiting = self.pool.wait();
         let (held, client) = {
             let mut client = pin!(accepted.accept_peer());
             match timeout(SHORT, &mut client).await {
@@ -164,12 +151,12 @@ impl Port {
                 }
             }
         };
-        let last = waiting.end() == 0;
+        let last = waiting.end();
         match client {
             Ok(client) => {
                 self.granted();
                 if last {
-                    self.grow();
+                    self.pool.grow();
                 }
                 self.tell_of(client);
                 let served = Arc::clone(self).serve(accepted.stream, client);
@@ -187,13 +174,11 @@ impl Port {
     /// The parent listens.
     fn granted(&self) {
         self.published.store(true, Ordering::Relaxed);
-        if self.wanted.load(Ordering::Relaxed) < LEAST {
+        if self.pool.granted() {
             info!(
                 "port {} of the parent leads to port {}",
                 self.publication.parent, self.publication.program
             );
-            self.wanted.fetch_max(LEAST, Ordering::Relaxed);
-            self.grown.notify_one();
         }
         if lock(&self.trouble).over() {
             warn!(
@@ -201,22 +186,6 @@ impl Port {
                 self.publication.parent
             );
         }
-    }
-
-    fn grow(&self) {
-        let grown = |wanted: usize| Some((2 * wanted).min(MOST));
-        let _ = self
-            .wanted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown);
-        self.grown.notify_one();
-    }
-
-    /// Whether the pool has one BIND less from here.
-    fn shrink(&self) -> bool {
-        let less = |wanted: usize| (wanted > LEAST).then(|| wanted - 1);
-        self.wanted
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
     }
 
     async fn serve(self: Arc<Self>, stream: Stream, client: SocketAddr) {
@@ -251,27 +220,6 @@ enum Waited {
     /// The parent ended it, in good order.
     Unused,
     Failed(Failure),
-}
-
-/// Counts a BIND that waits, also if its task is dropped.
-struct Waiting<'a>(&'a Port);
-
-impl<'a> Waiting<'a> {
-    fn new(port: &'a Port) -> Self {
-        port.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(port)
-    }
-
-    /// Ends it, and says how many are left.
-    fn end(self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed).saturating_sub(1)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Lets one line through in [`TELL_EVERY`].

@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod lying;
+
 const PORT: u32 = 8888;
 
 /// Longer than anything here takes, short enough that a hang is seen.

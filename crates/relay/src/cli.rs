@@ -6,9 +6,10 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use privileges::Capability;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -52,11 +53,17 @@ const SPARE_DESCRIPTORS: usize = 1024;
 /// several times.
 #[derive(Debug, Parser)]
 #[command(name = "proxify-relay", version, max_term_width = 100)]
-#[command(
-    after_help = "Stops on SIGTERM or SIGINT: queries in flight are answered, connections get \
-    5 s to end.\n\nExit status: 0 after a signal, 64 on bad usage, 69 when it cannot listen, \
-    71 when the system refuses."
-)]
+#[command(after_help = "\
+Examples:
+  proxify-relay
+      for the enclaves of this instance, on vsock port 8888
+  proxify-relay --deny 169.254.169.254/32 --bind 10.0.0.10
+      without IMDS, and with published ports on one address only
+
+Stops on SIGTERM or SIGINT: queries in flight are answered, connections get 5 s to end.
+
+Exit status: 0 after a signal; 64 on bad usage; 69 when it cannot listen; 71 when the system refuses
+what it never should.")]
 struct Options {
     /// Where to listen: vsock:any, unix:PREFIX (the socket is PREFIX_PORT, mode 0660), tcp:ADDR
     #[arg(
@@ -162,6 +169,12 @@ fn upstream_pps(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("write 0 for no limit, or a number from 10 to {MOST_PPS}"))
 }
 
+/// The relay's command line, for its man page and completions.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Options::command()
+}
+
 /// The whole program: parses `args` (the first is the program's name), listens, and serves until
 /// SIGTERM or SIGINT.
 pub fn main<I, T>(args: I) -> ExitCode
@@ -195,6 +208,10 @@ fn run(options: Options) -> Result<(), RelayError> {
     let ready_fd = options.ready_fd.map(ReadyFd::claim).transpose()?;
     log_to_stderr(&options)?;
     raise_descriptor_limit();
+    // Before there are threads, who begin with what is left.
+    if let Err(error) = privileges::keep(needed(&options.listen)) {
+        warn!("enclaves are served with more privileges than that takes: {error}");
+    }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.min(MAX_THREADS))
@@ -211,6 +228,19 @@ fn run(options: Options) -> Result<(), RelayError> {
     // A read of resolv.conf that hangs must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Ports under 1024, which enclaves may ask for. A unix socket may have its place in a directory of
+/// the virtual machine's user, and is taken away from there at the end.
+fn needed(listen: &ListenAddress) -> &'static [Capability] {
+    const NEEDED: [Capability; 2] = [
+        Capability::CAP_NET_BIND_SERVICE,
+        Capability::CAP_DAC_OVERRIDE,
+    ];
+    match listen {
+        ListenAddress::Unix(_) => &NEEDED,
+        ListenAddress::VsockAny | ListenAddress::Tcp(_) => &NEEDED[..1],
+    }
 }
 
 async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result<(), RelayError> {

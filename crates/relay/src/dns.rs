@@ -3,7 +3,9 @@
 //! AmazonDNS counts packets, and a query over TCP costs several; so each leaves as one UDP packet,
 //! and TCP is used only where an answer was truncated. Queries are pipelined and answered in any
 //! order (RFC 7766 §6.2.1.1). Every frame gets an answer within [`ANSWER_WITHIN`], be it a SERVFAIL
-//! that says why (RFC 8914): only the stub retries across nameservers, and it should do so early.
+//! that says why (RFC 8914): only the stub retries across nameservers, and it should do so early. The
+//! relay says it by codes of its own ([`wire::ede::relay`]), since 22 and 23 may be a resolver's word
+//! about the servers of one zone, which is no reason to turn away from the resolver.
 
 mod exchange;
 mod query;
@@ -16,6 +18,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use link::frame;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admission::Seat;
@@ -56,16 +59,21 @@ where
     let mut queries = FuturesUnordered::new();
     // Answers in their frames, not yet taken by the enclave.
     let mut out = Vec::new();
+    // Their answers are in `out`; the allocation is used again.
+    let mut spent = Vec::new();
     let mut reading = true;
+    let mut draining = false;
     let mut active = Instant::now();
     while reading || !queries.is_empty() || !out.is_empty() {
+        // One read may bring a hundred queries, which are sent without waiting: others have their turn.
+        consume_budget().await;
         let has_room = out.len() < limits.buffer;
         // An enclave that does not take its answers is neither read nor are its sockets: memory
         // stays bounded by the buffer and one answer.
         let may_read = reading && has_room && queries.len() < limits.queries_in_flight;
         let patience = if out.is_empty() { IDLE } else { STALLED };
         tokio::select! {
-            frame = frames.next(), if may_read => {
+            frame = next(&mut frames, draining), if may_read => {
                 active = Instant::now();
                 match frame.map_err(DnsError::Read)? {
                     Some(frame) => match Frame::parse(frame) {
@@ -80,13 +88,20 @@ where
             }
             Some(answer) = queries.next(), if has_room => {
                 active = Instant::now();
-                append(&answer, &mut out);
+                append(&answer.message, &mut out);
+                spent.push(answer);
                 // What else is there already goes into the same write.
                 while out.len() < limits.buffer
                     && let Some(Some(answer)) = queries.next().now_or_never()
                 {
-                    append(&answer, &mut out);
+                    append(&answer.message, &mut out);
+                    spent.push(answer);
                 }
+                // An enclave that takes them at once has them before their sockets are closed.
+                if let Some(Ok(written)) = write.write(&out).now_or_never() {
+                    drop(out.drain(..written));
+                }
+                spent.clear();
             }
             written = write.write(&out), if !out.is_empty() => {
                 active = Instant::now();
@@ -95,13 +110,24 @@ where
                     written => drop(out.drain(..written)),
                 }
             }
-            () = drained(&mut drain), if reading => reading = false,
+            () = drained(&mut drain), if !draining => draining = true,
             () = sleep_until(active + patience), if !out.is_empty() || queries.is_empty() => {
                 return if out.is_empty() { Ok(()) } else { Err(DnsError::Stalled) };
             }
         }
     }
     write.shutdown().await.map_err(DnsError::Write)
+}
+
+/// The next frame. A relay that drains still answers those that it has read, with others in one read.
+async fn next<R>(frames: &mut frame::Reader<R>, draining: bool) -> io::Result<Option<&[u8]>>
+where
+    R: AsyncRead + Unpin,
+{
+    match draining {
+        true => Ok(frames.next_read()),
+        false => frames.next().await,
+    }
 }
 
 /// Puts an answer behind the others. One that fits no frame cannot be: UDP and TCP both carry

@@ -30,7 +30,7 @@ mod server;
 mod tunnel;
 
 pub use bind::{BindTo, ParseBindToError};
-pub use cli::main;
+pub use cli::{command_line, main};
 pub use config::{Config, Limits};
 pub use policy::Policy;
 pub use resolv_conf::Files;

@@ -1,9 +1,8 @@
 //! What the tests share: a relay in this process, a log to look into, connections in memory.
 
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::{
@@ -22,7 +21,11 @@ use crate::server::Relay;
 use crate::{Config, Files, Limits, Policy, connection, serve};
 
 mod enclave;
+mod log;
 mod old_enclave;
+
+pub(crate) use log::Log;
+use log::keep_events_on;
 
 const PORT: u32 = 8888;
 
@@ -145,56 +148,6 @@ pub(crate) fn seat(limits: &Limits) -> Seat {
         .unwrap()
 }
 
-/// A line that is met for the first time while a thread without a log is alone would stay off for the
-/// others: tracing registers it and a new subscriber side by side. One that stays keeps all on.
-fn keep_events_on() {
-    static KEPT: OnceLock<tracing::Dispatch> = OnceLock::new();
-    KEPT.get_or_init(|| {
-        let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
-        all.with_writer(std::io::sink).finish().into()
-    });
-}
-
-/// The log of this thread, and so of a test's whole runtime.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    pub(crate) fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines that contain `text`.
-    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let log = String::from_utf8_lossy(&log);
-        log.lines()
-            .filter(|line| line.contains(text))
-            .map(String::from)
-            .collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Connections without a listener, for paused time. The clock jumps to the next deadline while a
 /// socket is waited for, so nothing is said of when something happens before it.
 struct World {
@@ -218,6 +171,7 @@ impl World {
 
     fn dial(&self, cid: u32) -> UnixStream {
         let (near, far) = UnixStream::pair().unwrap();
+        let far = far.try_into().unwrap();
         let seat = self.admission.admit(Peer::Cid(cid)).unwrap();
         let relay = Arc::clone(&self.relay);
         tokio::spawn(connection::run(Stream::Unix(far), seat, relay));

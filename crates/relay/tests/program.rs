@@ -63,6 +63,34 @@ fn it_is_ready_serves_and_ends_with_0_on_a_signal() {
     }
 }
 
+/// By hand it is often root's.
+#[test]
+fn no_thread_of_it_may_do_more_than_it_needs() {
+    /// CAP_DAC_OVERRIDE, for the unix socket's directory, and CAP_NET_BIND_SERVICE.
+    const NEEDED: u64 = 1 << 1 | 1 << 10;
+    let directory = tempfile::tempdir().unwrap();
+    let mut relay = start(&directory.path().join("relay"));
+    wait_until_ready(&mut relay);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", relay.id())).unwrap();
+    let mut count = 0;
+    for thread in threads {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let value = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            line.unwrap().trim().to_owned()
+        };
+        for set in ["CapPrm:", "CapEff:"] {
+            let set = u64::from_str_radix(&value(set), 16).unwrap();
+            assert_eq!(set & !NEEDED, 0, "{status}");
+        }
+        assert_eq!(value("NoNewPrivs:"), "1");
+        count += 1;
+    }
+    assert!(count > 1, "its workers");
+    relay.kill().unwrap();
+    relay.wait().unwrap();
+}
+
 #[test]
 fn a_killed_relay_is_replaced_by_the_next() {
     let directory = tempfile::tempdir().unwrap();

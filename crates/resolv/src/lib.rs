@@ -13,6 +13,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod line;
 #[cfg(test)]
 mod tests;

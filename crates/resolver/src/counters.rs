@@ -33,6 +33,8 @@ pub struct Counters {
     pub answers: u64,
     /// Attempts that failed: no answer, an error, an answer that does not fit, or the link's.
     pub failed_attempts: u64,
+    /// Of `failed_attempts`, answers that lead out of a pin.
+    pub blocked: u64,
     /// Replies with SERVFAIL, cached ones included.
     pub servfail: u64,
     /// Queries turned away because too many lookups or waiters were in flight.

@@ -2,6 +2,7 @@
 //! those of the link and of the quota it never knows.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use wire::Name;
 
@@ -25,8 +26,13 @@ pub struct LastFailure {
     pub code: u16,
     /// Its text.
     pub text: String,
-    /// Whether it is the link's or there is no nameserver yet, so that all names fail alike.
-    pub is_of_all: bool,
+    /// Who failed, if a nameserver did.
+    pub nameserver: Option<SocketAddr>,
+    /// What went wrong: one of a few texts, whatever a nameserver sends.
+    pub what: &'static str,
+    /// Whether the log has it otherwise: as the link's, or there is no nameserver yet, so that all names
+    /// fail alike; as a [`Fault`](crate::Fault) or a [`Refusal`](crate::Refusal).
+    pub is_told: bool,
 }
 
 /// Oldest first.
@@ -67,7 +73,9 @@ impl Failures {
                 rcode: shown.rcode,
                 code: shown.code,
                 text: shown.text,
-                is_of_all: matches!(failure, Failure::Link | Failure::NotReady),
+                nameserver: failure.nameserver(),
+                what: failure.what(),
+                is_told: failure.is_told(),
             },
         });
     }

@@ -11,8 +11,8 @@
 //! tick(now), next_tick()        time passed         -> stale answers, retries, failures, what waited for the quota
 //! ```
 //!
-//! One query's way: `policy` answers what is not for upstream; `cache` holds what was `validate`d;
-//! `pending` gathers all who wait for one answer; `routes` and `servers` say whom to ask, `quota` when;
+//! One query's way: `policy` answers what is not for upstream; `cache` holds what was `validate`d, by
+//! the operator's `pins` too; `pending` gathers all who wait for one answer; `routes` and `servers` say whom to ask, `quota` when;
 //! `reply` writes what goes out; `failure` says how a failure looks to the client.
 
 #![forbid(unsafe_code)]
@@ -21,12 +21,22 @@ mod cache;
 mod counters;
 mod failure;
 mod failures;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What libFuzzer and the tests share.
+    pub use crate::shard::fuzz::answer;
+    pub use crate::shard::random::run as shard;
+}
 mod key;
 mod packed;
 mod pending;
+mod pins;
 mod policy;
 mod quota;
-#[cfg(test)]
+// The fuzzer needs less of it than the tests.
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code))]
 mod records;
 mod reply;
 mod routes;
@@ -35,9 +45,10 @@ mod shard;
 mod validate;
 
 pub use counters::Counters;
-pub use failure::Failed;
+pub use failure::{Failed, Fault};
 pub use failures::LastFailure;
 pub use pending::Ticket;
+pub use pins::{Lead, MAX_NETWORKS, MAX_PINS, Pin, Pins, PinsError, Refusal};
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
 pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};
 pub use servers::{Health, MAX_NAMESERVERS, Nameserver};

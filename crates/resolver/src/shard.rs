@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
+use crate::pins::{Pins, Refusal, Reports};
 use crate::policy::{self, Verdict};
 use crate::quota::{Quota, Rank};
 use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
@@ -22,7 +23,15 @@ use crate::{Millis, SECOND};
 mod age;
 mod ask;
 mod explain;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+// The fuzzer needs less of it than the tests.
+#[cfg(any(test, feature = "fuzz"))]
+#[cfg_attr(not(test), allow(dead_code))]
+mod lab;
 mod lookup;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod random;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +62,8 @@ pub struct Config {
     /// Who is asked for names under some suffixes; for all others those of
     /// [`Shard::set_nameservers`] are.
     pub routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub pins: Pins,
     /// Packets that may go upstream in any second, at least 10; 0 for no limit.
     pub upstream_pps: u32,
 }
@@ -64,6 +75,8 @@ pub struct Shard<C> {
     cache: Cache,
     pending: Pending<C>,
     upstreams: Upstreams,
+    pins: Pins,
+    reports: Reports,
     quota: Quota,
     counters: Counters,
     /// Of packets to nameservers.
@@ -127,6 +140,8 @@ impl<C> Shard<C> {
             cache: Cache::new(config.cache_size),
             pending: Pending::new(),
             upstreams: Upstreams::new(&config.routes),
+            reports: Reports::new(&config.pins),
+            pins: config.pins,
             quota: Quota::new(config.upstream_pps),
             counters: Counters::default(),
             rate: Rate::default(),
@@ -235,6 +250,12 @@ impl<C> Shard<C> {
             queued: self.quota.len() as u64,
             ..self.counters
         }
+    }
+
+    /// An answer that was refused since the last call and that the operator is to hear of; at most
+    /// one a minute for a pin.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.reports.take()
     }
 
     /// When [`Shard::tick`] is to be called next; `None` while no lookup is under way.

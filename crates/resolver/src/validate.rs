@@ -13,7 +13,10 @@ use wire::{
 
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation};
+use crate::pins::{Lead, Outside, Pins};
 
+mod pinned;
+mod spelling;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +57,8 @@ pub(crate) enum Invalid {
     Chain,
     /// A record in the answer section that the question does not lead to.
     Foreign,
+    /// It leads out of a pin.
+    Outside(Outside),
     /// The nameserver's own error, with its Extended DNS Error's code.
     Rcode {
         rcode: u8,
@@ -61,23 +66,50 @@ pub(crate) enum Invalid {
     },
 }
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Invalid {
+    /// What the nameserver did, in words that follow its address.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::Malformed(_) => "sent a malformed answer",
             Self::NotAResponse => "sent something that is not a response",
             Self::Question => "answered another question",
             Self::Truncated => "sent a truncated answer",
             Self::Chain => "sent a CNAME chain without end",
             Self::Foreign => "sent records of another name",
-            Self::Rcode { rcode, .. } => match *rcode {
+            Self::Outside(_) => "gave what no --pin lets through",
+            Self::Rcode { rcode, .. } => match rcode {
                 rcode::FORMERR => "answered FORMERR",
                 rcode::SERVFAIL => "answered SERVFAIL",
                 rcode::NOTIMP => "answered NOTIMP",
                 rcode::REFUSED => "answered REFUSED",
-                other => return write!(f, "answered with error {other}"),
+                _ => "answered with error",
             },
-        })
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside(Outside {
+                lead: Lead::Address(address),
+                ..
+            }) => return write!(f, "gave {address}, which no --pin lets through"),
+            Self::Outside(_) => {
+                return f.write_str("gave another host's name, which --pin stops");
+            }
+            _ => f.write_str(self.text())?,
+        }
+        match self {
+            Self::Rcode { rcode, .. } if *rcode > rcode::REFUSED => write!(f, " {rcode}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<Outside> for Invalid {
+    fn from(outside: Outside) -> Self {
+        Self::Outside(outside)
     }
 }
 
@@ -92,7 +124,7 @@ impl Answer {
     ///
     /// # Errors
     /// [`Invalid`], and nothing of the message is used.
-    pub(crate) fn validate(key: &Key, bytes: &[u8]) -> Result<Self, Invalid> {
+    pub(crate) fn validate(key: &Key, bytes: &[u8], pins: &Pins) -> Result<Self, Invalid> {
         let message = Message::parse(bytes).map_err(|why| without_question(bytes, why))?;
         let flags = message.header.flags;
         if !is_response(flags) {
@@ -116,6 +148,10 @@ impl Answer {
         }
         let chain = chain(key, &message)?;
         all_belong(&chain, &message)?;
+        pinned::judge(pins, &chain, &message)?;
+        if !spelling::is_settled(&message) {
+            return Err(Malformed::Record.into());
+        }
 
         let target = chain.last().unwrap_or(&Name::ROOT);
         let soa = soa(&message, target);
@@ -136,7 +172,7 @@ impl Answer {
             // Without SOA a negative answer must not be kept (RFC 2308 section 5).
             (_, None) => 0,
         };
-        let packed = pack(key, kind, &message, soa).ok_or(Malformed::Record)?;
+        let packed = pack(key, kind, &message, soa, pins).ok_or(Malformed::Record)?;
         let without_type = match soa {
             Some(soa) if kind == Kind::NxDomain && chain.len() == 1 && !key.has(Key::DO) => {
                 pack_without_type(key, &message, soa)
@@ -274,8 +310,15 @@ fn soa<'a>(message: &Message<'a>, target: &Name) -> Option<Soa<'a>> {
 }
 
 /// Everything behind the question, up to OPT, which is each hop's own. Records behind OPT can only
-/// be additional data or a signature of this hop.
-fn pack(key: &Key, kind: Kind, message: &Message<'_>, soa: Option<Soa<'_>>) -> Option<Packed> {
+/// be additional data or a signature of this hop. With pins the additional section is left out: it may
+/// hold addresses of any name, and nobody needs it.
+fn pack(
+    key: &Key,
+    kind: Kind,
+    message: &Message<'_>,
+    soa: Option<Soa<'_>>,
+    pins: &Pins,
+) -> Option<Packed> {
     let start = message.records_at();
     let mut tail = message.bytes().get(start..)?.to_vec();
     let mut counts = [0; 3];
@@ -289,7 +332,8 @@ fn pack(key: &Key, kind: Kind, message: &Message<'_>, soa: Option<Soa<'_>>) -> O
         .map(|(_, record)| ttl(&record))
         .min();
     for (place, record) in (0..).zip(message.records()) {
-        if record.section == Section::Additional && matches!(record.rtype, rtype::OPT | TSIG) {
+        let is_each_hops_own = matches!(record.rtype, rtype::OPT | TSIG);
+        if record.section == Section::Additional && (is_each_hops_own || !pins.is_empty()) {
             break;
         }
         counts[record.section as usize] += 1;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use resolver::{Config, MAX_REPLY, Route, Routes, Shard, Step, Transport};
+use resolver::{Config, MAX_REPLY, Pins, Route, Routes, Shard, Step, Transport};
 
 struct Counting;
 
@@ -73,6 +73,7 @@ fn a_hit_allocates_nothing() {
         cache_size: 1 << 20,
         seed: [1, 2],
         routes: Routes::new(vec![routed]).unwrap(),
+        pins: Pins::default(),
         upstream_pps: 900,
     };
     let mut shard = Shard::new(config, now);

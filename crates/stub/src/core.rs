@@ -1,30 +1,39 @@
 //! The shard and what carries out its actions.
 //!
 //! One mutex guards the shard. It is held for a batch of packets, an answer or a tick, never across
-//! an await, and what the shard wants done is done after it is released. The mutex of the upstreams is
-//! taken for itself alone.
+//! an await or a system call, and what the shard wants done is done after it is released. The mutex of the
+//! upstreams is taken for itself alone. On the one thread that the stub runs on nobody ever waits for
+//! either; on several, the longest wait is the cache's worst case (`resolver`'s cache has it), or the
+//! tick that ends all lookups under way.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use link::Parent;
+use link::{Complaints, Parent};
 use resolver::{
-    Action, Ask, Config, Counters, Explained, Failed, LastFailure, MAX_REPLY, Shard, Step, Ticket,
-    Transport,
+    Action, Ask, Config, Counters, Explained, Failed, LastFailure, Lead, MAX_REPLY, Refusal, Shard,
+    Step, Ticket, Transport,
 };
-use tokio::net::UdpSocket;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
-use crate::complaints::Complaints;
-use crate::handle::{Nameserver, Status};
+use crate::alarm::{Alarm, Sleep};
+use crate::handle::{Link, Nameserver, Status};
+use crate::tcp::Replies;
+use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
+
+/// What the line of a lookup that failed ends with.
+const MORE: &str = "; `proxify explain NAME` tells more";
+
+/// Stands for the nameserver of failures that are none's.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// How a client that waits is found again.
 #[derive(Clone, Debug)]
@@ -33,26 +42,25 @@ pub(crate) enum Client {
         socket: usize,
         peer: SocketAddr,
     },
-    Tcp(mpsc::Sender<Vec<u8>>),
+    Tcp(Replies),
     /// Who looks past the cache: there is room for the one reply.
     Operator(mpsc::Sender<Vec<u8>>),
 }
 
 pub(crate) struct Core {
     state: Mutex<State>,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<Socket>,
     upstreams: Mutex<Upstreams>,
     complaints: Mutex<Complaints>,
     parent: Parent,
-    /// Wakes [`Core::keep_time`] when something is due earlier than it thinks.
-    earlier: Notify,
+    /// Wakes [`Core::keep_time`].
+    alarm: Alarm,
     reach: watch::Sender<Reach>,
 }
 
 struct State {
     shard: Shard<Client>,
-    /// When the timekeeper will look next.
-    awake_at: Option<Instant>,
+    sleep: Sleep,
     actions: Vec<Action<Client>>,
     /// Failed lookups that the log has been told of.
     told: u64,
@@ -62,7 +70,7 @@ struct State {
 
 impl Core {
     pub(crate) fn new(
-        sockets: Vec<UdpSocket>,
+        sockets: Vec<Socket>,
         config: Config,
         parent: Parent,
         reach: watch::Sender<Reach>,
@@ -72,7 +80,7 @@ impl Core {
         Self {
             state: Mutex::new(State {
                 shard,
-                awake_at: None,
+                sleep: Sleep::default(),
                 actions: Vec::new(),
                 told: 0,
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
@@ -81,7 +89,7 @@ impl Core {
             upstreams,
             complaints: Mutex::default(),
             parent,
-            earlier: Notify::new(),
+            alarm: Alarm::new(),
             reach,
         }
     }
@@ -90,7 +98,7 @@ impl Core {
         self.sockets.len()
     }
 
-    pub(crate) fn socket(&self, index: usize) -> Option<&UdpSocket> {
+    pub(crate) fn socket(&self, index: usize) -> Option<&Socket> {
         self.sockets.get(index)
     }
 
@@ -139,12 +147,61 @@ impl Core {
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        let failed = self.act(|state| {
+        let (fault, refusal, failed) = self.act(|state| {
             let State { shard, actions, .. } = state;
-            shard.answer(now(), ticket, result, actions);
-            state.failed()
+            let fault = shard.answer(now(), ticket, result, actions);
+            (fault, shard.take_refusal(), state.failed())
         });
-        self.complain(&failed);
+        if let Some(refusal) = refusal {
+            tell(&refusal);
+        }
+        if let Some(fault) = fault {
+            self.complain(fault.nameserver, fault.what(), Some(&fault.name));
+        }
+        self.tell_failed(&failed);
+    }
+
+    /// Writes a line about a nameserver, or what stands in its place, once a minute for each thing that
+    /// it does. The name that was asked for is for those who look for it.
+    pub(crate) fn complain(&self, nameserver: SocketAddr, what: &'static str, name: Option<&Name>) {
+        if let Some(left_out) = self.admit(nameserver, what) {
+            let more = name.map_or("", |_| MORE);
+            let name = name.filter(|_| tracing::enabled!(tracing::Level::DEBUG));
+            let name = name.map(tracing::field::display);
+            warn!(name, left_out, "{nameserver} {what}{more}");
+        }
+    }
+
+    /// The same of lookups that failed. What is told otherwise is told once.
+    fn tell_failed(&self, failed: &[LastFailure]) {
+        for failure in failed {
+            let LastFailure {
+                name,
+                qtype,
+                code,
+                text,
+                nameserver,
+                what,
+                is_told,
+                ..
+            } = failure;
+            debug!(%name, qtype, ede = code, "lookup failed: {text}");
+            // While the link is down, that is what is told.
+            if *is_told || self.upstreams().link() != Link::Up {
+                continue;
+            }
+            if let Some(left_out) = self.admit(nameserver.unwrap_or(NOBODY), what) {
+                warn!(ede = code, left_out, "a lookup failed: {text}{MORE}");
+            }
+        }
+    }
+
+    /// Whether a line may be written now, and then how many of its like were left out before it.
+    fn admit(&self, about: SocketAddr, what: &'static str) -> Option<u64> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(about, what, tokio::time::Instant::now())
     }
 
     /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
@@ -169,29 +226,22 @@ impl Core {
 
     /// Calls the shard when something is due.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        loop {
-            let next = {
-                let mut state = self.lock();
-                state.awake_at = state.shard.next_tick();
-                state.awake_at
-            };
-            let due = async {
-                match next {
-                    Some(next) => tokio::time::sleep_until(next.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.earlier.notified() => continue,
-            }
+        let next = || {
+            let mut state = self.lock();
+            let next = state.shard.next_tick();
+            state.sleep.until(next);
+            next
+        };
+        let sleep = async |until: Instant| tokio::time::sleep_until(until.into()).await;
+        let tick = || {
             let failed = self.act(|state| {
-                state.awake_at = None;
+                state.sleep.end();
                 state.shard.tick(now(), &mut state.actions);
                 state.failed()
             });
-            self.complain(&failed);
-        }
+            self.tell_failed(&failed);
+        };
+        self.alarm.keep_time(next, sleep, tick).await;
     }
 
     /// Notes that a connection to a nameserver is open.
@@ -302,35 +352,6 @@ impl Core {
         reply
     }
 
-    /// One line for each reason in a minute. Names are for `debug`, and for who asks for them.
-    fn complain(&self, failed: &[LastFailure]) {
-        for failure in failed {
-            let LastFailure {
-                name,
-                qtype,
-                code,
-                text,
-                is_of_all,
-                ..
-            } = failure;
-            debug!(%name, qtype, ede = code, "lookup failed: {text}");
-            // The link's failures are told with the link.
-            if *is_of_all {
-                continue;
-            }
-            let mut complaints = self
-                .complaints
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(left_out) = complaints.admit(text, tokio::time::Instant::now()) {
-                warn!(
-                    ede = code,
-                    left_out, "a lookup failed: {text}; `proxify explain NAME` tells more"
-                );
-            }
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -352,15 +373,7 @@ impl Core {
     /// Releases the shard and does what it wants done.
     fn finish(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let next = state.shard.next_tick();
-        let is_earlier = match (next, state.awake_at) {
-            (Some(next), Some(awake_at)) => next < awake_at,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_earlier {
-            state.awake_at = next;
-            self.earlier.notify_one();
-        }
+        self.alarm.ring_if_earlier(&mut state.sleep, next);
         if state.actions.is_empty() {
             return;
         }
@@ -411,8 +424,7 @@ impl Core {
                     });
                 }
             }
-            // A connection has no more in flight than its channel holds; one that is gone is gone.
-            Client::Tcp(replies) => drop(replies.try_send(message)),
+            Client::Tcp(replies) => replies.send(message),
             Client::Operator(reply) => drop(reply.try_send(message)),
         }
     }
@@ -427,6 +439,24 @@ impl State {
         }
         self.shard.failed_since(told).cloned().collect()
     }
+}
+
+/// Tells of answers that lead out of a pin, without the names asked for.
+fn tell(refusal: &Refusal) {
+    let Refusal {
+        suffix,
+        nameserver,
+        left_out,
+        ..
+    } = refusal;
+    let lead = match refusal.lead {
+        Lead::Address(address) => address.to_string(),
+        Lead::Name => "another host's name".to_owned(),
+    };
+    warn!(
+        pin = %suffix, outside = lead, %nameserver, left_out,
+        "an answer leads out of its pin, and is refused: an endpoint may be lost, or the answer forged{MORE}"
+    );
 }
 
 /// What became of a query over TCP.

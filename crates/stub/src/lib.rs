@@ -21,14 +21,18 @@ use std::sync::Arc;
 
 use link::Parent;
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-mod complaints;
+mod alarm;
 mod core;
 mod handle;
+mod sync {
+    //! What loom takes the place of in `tests/loom.rs`.
+    pub(crate) use tokio::sync::Notify;
+}
 mod tcp;
 mod udp;
 mod upstream;
@@ -39,10 +43,11 @@ mod tests;
 
 use crate::core::Core;
 pub use crate::handle::{Handle, Link, Nameserver, Status};
+use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{
-    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Route, Routes,
-    RoutesError, UnderWay,
+    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins, PinsError,
+    Route, Routes, RoutesError, UnderWay,
 };
 pub use wire::{Name, ParseNameError};
 
@@ -55,16 +60,19 @@ pub struct Config {
     pub cache_size: usize,
     /// Who is asked for names under some suffixes.
     pub routes: Routes,
+    /// Where the addresses of names under some suffixes must lie.
+    pub pins: Pins,
     /// Packets that may go to nameservers in any second; 0 for no limit.
     pub upstream_pps: u32,
 }
 
 /// A stub resolver whose sockets are bound.
 pub struct Stub {
-    sockets: Vec<(UdpSocket, TcpListener)>,
+    sockets: Vec<(Socket, TcpListener)>,
     addresses: Vec<SocketAddr>,
     cache_size: usize,
     routes: Routes,
+    pins: Pins,
     upstream_pps: u32,
     handle: Handle,
 }
@@ -107,6 +115,7 @@ impl Stub {
             addresses: Vec::new(),
             cache_size: config.cache_size,
             routes: config.routes.clone(),
+            pins: config.pins.clone(),
             upstream_pps: config.upstream_pps,
             handle: Handle::default(),
         };
@@ -163,6 +172,7 @@ impl Stub {
             // The standard library's hash keys come from the system's random numbers.
             seed: [(); 2].map(|()| RandomState::new().hash_one(0)),
             routes: self.routes,
+            pins: self.pins,
             upstream_pps: self.upstream_pps,
         };
         let core = Arc::new(Core::new(udp, config, parent, reach));
@@ -207,7 +217,7 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+fn bind_both(address: SocketAddr) -> io::Result<(Socket, TcpListener, SocketAddr)> {
     let mut attempts = if address.port() == 0 {
         PORT_ATTEMPTS
     } else {
@@ -225,11 +235,7 @@ fn bind_both(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener, SocketA
         widen(&udp);
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
-        return Ok((
-            UdpSocket::from_std(udp)?,
-            TcpListener::from_std(tcp)?,
-            bound,
-        ));
+        return Ok((Socket::new(udp)?, TcpListener::from_std(tcp)?, bound));
     }
 }
 

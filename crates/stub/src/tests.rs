@@ -17,10 +17,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::relay::{FakeRelay, Manner};
-use crate::{BindError, Config, Handle, Reach, Routes, Stub};
+use crate::{BindError, Config, Handle, Pins, Reach, Routes, Stub};
 
 mod handle;
 mod link_lost;
+mod lying;
 mod old_parent;
 mod quota;
 mod relay;
@@ -66,6 +67,7 @@ impl Lab {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes,
+            pins: Pins::default(),
             upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();
@@ -180,6 +182,7 @@ async fn a_taken_port_is_named() {
         listen: vec![address],
         cache_size: 1 << 20,
         routes: Routes::default(),
+        pins: Pins::default(),
         upstream_pps: 0,
     };
     let error = Stub::bind(&config).err().unwrap();
@@ -261,6 +264,7 @@ async fn addresses_that_are_all_left_out_are_an_error() {
             listen,
             cache_size: 1 << 20,
             routes: Routes::default(),
+            pins: Pins::default(),
             upstream_pps: 0,
         })
     };

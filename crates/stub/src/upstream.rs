@@ -56,12 +56,17 @@ const FIRST_REST: Duration = Duration::from_millis(100);
 /// ... up to this: names work again soon after the relay does.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// What is said of a nameserver to which the parent grants connections that it then closes.
+const CLOSED: &str = "is out of reach: the parent grants connections to it and closes them";
+
 /// Keeps a connection to `nameserver` until the nameserver is dropped from the list.
 pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver<Ask>) {
     let mut queue = Queue::new(asks);
     let mut rest = FIRST_REST;
     let mut window = MAX_IN_FLIGHT;
     let mut relay = None;
+    // Connections in a row that were closed on questions, and brought no answer at all.
+    let mut barren = 0;
     // What the core counts as open: over plain TCP that lasts while the nameserver's own closing
     // is all that ends connections.
     let mut up = None;
@@ -98,6 +103,14 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                             connection.ask_again(&core, &mut queue, &error);
                             window = connection.window;
                         } else {
+                            let is_barren = connection.answered == 0
+                                && !connection.in_flight.is_empty()
+                                && error.kind() != io::ErrorKind::TimedOut;
+                            barren = if is_barren { barren + 1 } else { 0 };
+                            // One may be a relay that is restarted.
+                            if barren > 1 {
+                                core.complain(nameserver, CLOSED, None);
+                            }
                             connection.lose_all(&core);
                         }
                     }
@@ -167,6 +180,8 @@ struct Connection {
     heard: Instant,
     /// Answers to queries of ours.
     answered: usize,
+    /// It has brought what nobody asked for, and that was told.
+    babbles: bool,
 }
 
 impl Connection {
@@ -186,6 +201,7 @@ impl Connection {
             broken: None,
             heard: Instant::now(),
             answered: 0,
+            babbles: false,
         }
     }
 
@@ -220,6 +236,10 @@ impl Connection {
                             self.window = (2 * self.window).min(MAX_IN_FLIGHT);
                         }
                         core.answer(ask.ticket, Ok(message));
+                    } else if self.carrier == Carrier::Relay {
+                        // Over plain TCP it may be late.
+                        self.babbles = true;
+                        core.complain(nameserver, "answered what nobody asked", None);
                     }
                 }
                 () = queue.fill(), if queue.takes_more() => {}
@@ -234,6 +254,9 @@ impl Connection {
                     }
                 }
                 () = sleep_until(self.heard + silence), if !self.in_flight.is_empty() => {
+                    if !self.babbles {
+                        core.complain(nameserver, self.carrier.silence(), None);
+                    }
                     return Err(io::ErrorKind::TimedOut.into());
                 }
                 stream = &mut relay => return Ok(Ended::RelayFound(stream)),

@@ -47,6 +47,12 @@ const RETRY: Duration = Duration::from_secs(5);
 /// packets of the quota that IMDS and DNS share.
 pub(crate) const RETRY_WITHOUT_RELAY: Duration = Duration::from_secs(60);
 
+/// How often a reason is given again that has come back.
+const SAID: Duration = Duration::from_secs(60);
+
+/// Reasons given within [`SAID`] for one source.
+const REASONS: usize = 4;
+
 /// The sources of one run, and what is known of them.
 pub(crate) struct Chain {
     parent: Parent,
@@ -57,8 +63,8 @@ pub(crate) struct Chain {
     /// The source in effect.
     held: Option<Source>,
     relay: Followed,
-    /// What was said last of each source that was passed over, so that it is said once.
-    said: BTreeMap<Source, String>,
+    /// What was said of each source that was passed over.
+    said: BTreeMap<Source, Said>,
     warned: bool,
     /// The receivers know that there is none.
     told: bool,
@@ -237,12 +243,41 @@ impl Chain {
     /// Says why a source was not taken, where it was not said before.
     fn pass_over(&mut self, source: Source, why: &PassedOver) {
         let why = why.to_string();
-        if self.said.get(&source) == Some(&why) {
-            debug!(%source, why, "passed over");
-        } else {
+        if self
+            .said
+            .entry(source)
+            .or_default()
+            .admits(&why, Instant::now())
+        {
             info!(%source, why, "passed over");
-            self.said.insert(source, why);
+        } else {
+            debug!(%source, why, "passed over");
         }
+    }
+}
+
+/// Why a source was passed over, as far as the log knows: a reason that stays is a line once, others one
+/// a minute, and no more than [`REASONS`], since the words may be the parent's.
+#[derive(Default)]
+struct Said {
+    last: Option<String>,
+    recent: Vec<(String, Instant)>,
+}
+
+impl Said {
+    fn admits(&mut self, why: &str, now: Instant) -> bool {
+        if self.last.as_deref() == Some(why) {
+            return false;
+        }
+        self.last = Some(why.to_owned());
+        self.recent
+            .retain(|(_, said)| now.saturating_duration_since(*said) < SAID);
+        let is_known = self.recent.iter().any(|(reason, _)| reason == why);
+        if is_known || self.recent.len() >= REASONS {
+            return false;
+        }
+        self.recent.push((why.to_owned(), now));
+        true
     }
 }
 

@@ -3,12 +3,14 @@
 use std::io::Cursor;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use link::socks::{UNSPECIFIED, server};
 use link::{Command, ListenAddress, Listener, Parent, Reply, Stream, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep;
 
 use crate::getter;
 
@@ -22,6 +24,8 @@ pub(crate) struct FakeParent {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Behaviour {
     pub(crate) resolv_conf: Part,
+    /// What answers a request for RESOLV_CONF, greeting and all, in place of SOCKS5.
+    pub(crate) socks: Option<Vec<u8>>,
     /// An old parent's.
     pub(crate) getter: Part,
     pub(crate) imds: Part,
@@ -39,8 +43,10 @@ pub(crate) enum Part {
     /// It fails.
     #[default]
     Broken,
-    /// Its connection is granted, and nothing comes: the getter only.
+    /// Its connection is granted, and nothing comes: not for IMDS.
     Hangs,
+    /// Its connection is granted, and these bytes come, with this pause behind each: RESOLV_CONF only.
+    Sends(Vec<u8>, Duration),
     /// A resolv.conf, or a VPC's block.
     Says(String),
 }
@@ -81,13 +87,31 @@ impl FakeParent {
 }
 
 async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Receiver<Behaviour>) {
-    let command = server::read_request(&mut stream).await.unwrap();
     let now = behaviour.borrow_and_update().clone();
+    let Ok(mut request) = server::Request::read(&mut stream).await else {
+        return;
+    };
+    let command = request.command;
+    if let (Command::ResolvConf, Some(bytes)) = (command, &now.socks) {
+        // The enclave may leave at any byte.
+        let _ = stream.write_all(bytes).await;
+        return;
+    }
+    request.tell_method(&mut stream).await.unwrap();
     let imds: SocketAddr = "169.254.169.254:80".parse().unwrap();
     match (command, &now.imds) {
         (Command::Dns(_) | Command::ResolvConf, _) if now.is_old => return,
-        (Command::ResolvConf, _) => {
-            if let Part::Says(_) = &now.resolv_conf {
+        (Command::ResolvConf, _) => match &now.resolv_conf {
+            Part::Broken => {}
+            Part::Hangs => {
+                grant(&mut stream).await;
+                std::future::pending::<()>().await;
+            }
+            Part::Sends(bytes, pause) => {
+                grant(&mut stream).await;
+                return send(stream, bytes, *pause).await;
+            }
+            Part::Says(_) => {
                 grant(&mut stream).await;
                 loop {
                     let Part::Says(text) = behaviour.borrow_and_update().resolv_conf.clone() else {
@@ -97,7 +121,7 @@ async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Recei
                     behaviour.changed().await.unwrap();
                 }
             }
-        }
+        },
         (Command::Connect(to), Part::Says(block)) if to == imds => {
             grant(&mut stream).await;
             let respond = |request: &str| {
@@ -111,7 +135,7 @@ async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Recei
             return http(&mut stream, &respond).await;
         }
         (Command::Connect(to), _) if now.is_old && to == getter::ADDRESS => match &now.getter {
-            Part::Broken => {}
+            Part::Broken | Part::Sends(..) => {}
             Part::Hangs => {
                 grant(&mut stream).await;
                 std::future::pending::<()>().await;
@@ -138,6 +162,21 @@ async fn connection(mut stream: Stream, mut behaviour: tokio::sync::watch::Recei
     if !now.is_old {
         let _ = server::write_refusal(&mut stream, Reply::HostUnreachable).await;
     }
+}
+
+/// Sends and stays, unless the enclave leaves.
+async fn send(mut stream: Stream, bytes: &[u8], pause: Duration) {
+    if pause.is_zero() {
+        let _ = stream.write_all(bytes).await;
+    } else {
+        for byte in bytes {
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(pause).await;
+        }
+    }
+    let _ = stream.read(&mut [0]).await;
 }
 
 /// What a gRPC server answers a call with.

@@ -70,7 +70,7 @@ pub(crate) async fn ask(parent: &Parent) -> Result<Found, GetterError> {
 }
 
 /// One request over a connection of its own.
-async fn resolv_conf<S>(stream: S) -> Result<Vec<u8>, GetterError>
+pub(crate) async fn resolv_conf<S>(stream: S) -> Result<Vec<u8>, GetterError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

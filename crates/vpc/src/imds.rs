@@ -188,7 +188,7 @@ fn word(method: &str, path: &str, text: String) -> Result<String, ImdsError> {
 }
 
 /// Reads `0e:49:61:0f:c3:11`, and writes it anew.
-fn hardware_address(text: &str) -> Option<String> {
+pub(crate) fn hardware_address(text: &str) -> Option<String> {
     let mut written = String::new();
     let mut bytes = 0;
     for part in text.split(':') {
@@ -205,7 +205,7 @@ fn hardware_address(text: &str) -> Option<String> {
 }
 
 /// Where AmazonDNS is in a VPC with this block.
-fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
+pub(crate) fn amazon_dns(text: &str) -> Result<IpAddr, ImdsError> {
     let not_a_block = |source| ImdsError::NoBlock {
         text: shown(text),
         source,

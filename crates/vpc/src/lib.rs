@@ -24,6 +24,9 @@ mod discover;
 #[cfg(test)]
 mod fake_parent;
 mod files;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod getter;
 mod http;
 mod imds;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use link::{Command, Parent, Reply, RequestError, frame};
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::chain::{RETRY_WITHOUT_RELAY, STEP};
@@ -32,6 +32,10 @@ const REQUEST: Duration = STEP;
 
 /// The longest resolv.conf that the parent may tell, in bytes: the wire's limit.
 pub(crate) const MAX_TEXT: usize = 16 * 1024;
+
+/// How long what the relay says holds at least, whatever it says meanwhile: each change costs
+/// connections to the new nameservers, and a relay reads its file every 2 s.
+const LEAST_LIFE: Duration = Duration::from_secs(1);
 
 /// The first wait before dialling again; it doubles up to [`LONGEST_PAUSE`]. The first attempt
 /// after the loss of a connection that lasted that long waits for nothing.
@@ -123,33 +127,45 @@ where
     S: AsyncRead + Unpin,
 {
     let since = Instant::now();
+    let mut heard = since;
     let mut frames = frame::Reader::new(stream);
     loop {
-        match timeout(SILENCE, frames.next()).await {
+        match timeout_at(heard + SILENCE, frames.next()).await {
             Ok(Ok(Some(frame))) if frame.len() > MAX_TEXT => {
                 return Lost::Oversized {
                     length: frame.len(),
                 };
             }
-            Ok(Ok(Some(frame))) => take(frame, found, state),
+            Ok(Ok(Some(frame))) => {
+                heard = Instant::now();
+                let is_news = take(frame, found, state);
+                pause.frame(since.elapsed());
+                if is_news {
+                    sleep(LEAST_LIFE).await;
+                }
+            }
             Ok(Ok(None)) => return Lost::Closed,
             Ok(Err(source)) => return Lost::Read { source },
             Err(_) => return Lost::Silent,
         }
-        pause.frame(since.elapsed());
     }
 }
 
-fn take(frame: &[u8], found: &watch::Sender<Option<Arc<Found>>>, state: &watch::Sender<State>) {
+/// Puts what a frame says into effect; whether it is news.
+fn take(
+    frame: &[u8],
+    found: &watch::Sender<Option<Arc<Found>>>,
+    state: &watch::Sender<State>,
+) -> bool {
     let Some(new) = Found::read(frame, Source::Parent) else {
         debug!(
             bytes = frame.len(),
             "the parent's resolv.conf names no usable nameserver; what was known stays"
         );
         state.send_replace(State::Empty);
-        return;
+        return false;
     };
-    found.send_if_modified(|current| {
+    let is_news = found.send_if_modified(|current| {
         let is_news = current.as_deref() != Some(&new);
         if is_news {
             *current = Some(Arc::new(new));
@@ -157,6 +173,7 @@ fn take(frame: &[u8], found: &watch::Sender<Option<Arc<Found>>>, state: &watch::
         is_news
     });
     state.send_replace(State::Named);
+    is_news
 }
 
 /// Why there is no connection to take frames from.

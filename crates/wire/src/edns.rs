@@ -115,6 +115,8 @@ pub mod ede {
     pub const CACHED_ERROR: u16 = 13;
     /// The server has just started and cannot answer yet.
     pub const NOT_READY: u16 = 14;
+    /// The operator of this server does not let the answer through.
+    pub const BLOCKED: u16 = 15;
     /// As [`STALE_ANSWER`], and the answer is NXDOMAIN.
     pub const STALE_NXDOMAIN: u16 = 19;
     /// The operation or type is not served.
@@ -125,4 +127,16 @@ pub mod ede {
     pub const NETWORK_ERROR: u16 = 23;
     /// More was asked than may be asked upstream.
     pub const OVER_QUOTA: u16 = 32;
+
+    /// What our relay says of itself and its nameserver, between it and the stub alone: a code for
+    /// private use (RFC 8914 section 5.2). The public one may be the nameserver's own word, of the
+    /// servers of one zone: resolvers that ask these themselves say 22 and 23 of them.
+    pub mod relay {
+        /// The nameserver did not answer: as [`NO_REACHABLE_AUTHORITY`](super::NO_REACHABLE_AUTHORITY).
+        pub const NO_ANSWER: u16 = 0xC000 + super::NO_REACHABLE_AUTHORITY;
+        /// The nameserver cannot be reached: as [`NETWORK_ERROR`](super::NETWORK_ERROR).
+        pub const UNREACHABLE: u16 = 0xC000 + super::NETWORK_ERROR;
+        /// It may not be asked now: as [`OVER_QUOTA`](super::OVER_QUOTA).
+        pub const OVER_QUOTA: u16 = 0xC000 + super::OVER_QUOTA;
+    }
 }

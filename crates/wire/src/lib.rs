@@ -8,6 +8,9 @@
 #![forbid(unsafe_code)]
 
 mod edns;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 mod message;
 mod name;
@@ -37,14 +40,22 @@ pub mod rtype {
     pub const PTR: u16 = 12;
     /// Host information, the answer to ANY (RFC 8482).
     pub const HINFO: u16 = 13;
+    /// Mail exchange (RFC 1035).
+    pub const MX: u16 = 15;
     /// IPv6 address (RFC 3596).
     pub const AAAA: u16 = 28;
+    /// Location of a service (RFC 2782).
+    pub const SRV: u16 = 33;
     /// Redirection of a subtree (RFC 6672).
     pub const DNAME: u16 = 39;
     /// EDNS pseudo-record (RFC 6891).
     pub const OPT: u16 = 41;
     /// DNSSEC signature (RFC 4034).
     pub const RRSIG: u16 = 46;
+    /// Service binding (RFC 9460).
+    pub const SVCB: u16 = 64;
+    /// Service binding for HTTPS (RFC 9460).
+    pub const HTTPS: u16 = 65;
     /// First of the types that are only ever asked, never held (RFC 6895 section 3.1).
     pub const FIRST_QTYPE: u16 = 128;
     /// All types at once (RFC 1035, RFC 8482).

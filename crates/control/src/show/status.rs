@@ -141,6 +141,7 @@ impl Status {
             over_quota_total,
             overload_total,
             upstream_failed_attempts_total,
+            upstream_blocked_total,
             ..
         } = self.totals;
         if servfail_total + upstream_failed_attempts_total == 0 {
@@ -151,9 +152,13 @@ impl Status {
             0 => servfail,
             _ => style.poor(servfail),
         };
+        let blocked = match upstream_blocked_total {
+            0 => String::new(),
+            blocked => style.bad(format_args!(", {blocked} of them out of a pin")),
+        };
         format!(
             "{servfail}, {over_quota_total} of them over the quota, {overload_total} for too many \
-             at once; {} upstream",
+             at once; {} upstream{blocked}",
             count(
                 upstream_failed_attempts_total,
                 "failed attempt",
@@ -253,6 +258,8 @@ mod tests {
                 hits_total: 150,
                 servfail_total: 3,
                 over_quota_total: 1,
+                upstream_failed_attempts_total: 4,
+                upstream_blocked_total: 2,
                 ..Totals::default()
             },
             gauges: Gauges {
@@ -282,7 +289,7 @@ mod tests {
                 "cache        1 entry, 300 bytes of 16 MiB, 75.0 % hits",
                 "upstream     12 packets/s of 900, 0 lookups under way",
                 "answers      200 queries: 150 from the cache, 0 stale, 0 by itself; 0 questions upstream",
-                "failures     3 SERVFAIL, 1 of them over the quota, 0 for too many at once; 0 failed attempts upstream",
+                "failures     3 SERVFAIL, 1 of them over the quota, 0 for too many at once; 4 failed attempts upstream, 2 of them out of a pin",
                 "TCP out      by detour: 0 open, 0 so far, 0 failed",
                 "TCP in       0 open, 0 so far",
                 "             port 0.0.0.0:8443  to 443  not published: the log says why",

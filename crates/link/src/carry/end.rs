@@ -1,23 +1,22 @@
 //! A socket with its readiness, whichever its family.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, MsgFlags};
+use nix::sys::socket::{self, MsgFlags, UnixAddr, getpeername};
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
-use crate::Stream;
+use crate::{Local, Stream};
 
 /// One end of a tunnel.
 #[derive(Debug)]
 pub(super) enum End {
     Tcp(TcpStream),
     /// AF_UNIX or AF_VSOCK.
-    Local(UnixStream),
+    Local(Local),
 }
 
 macro_rules! each {
@@ -36,10 +35,7 @@ impl End {
             Stream::Unix(stream) => Self::Local(stream),
             // tokio-vsock keeps its readiness to itself, so the socket is registered anew. No call
             // that is made on it here asks for its family.
-            Stream::Vsock(stream) => {
-                let socket = StdUnixStream::from(OwnedFd::from(stream));
-                Self::Local(UnixStream::from_std(socket)?)
-            }
+            Stream::Vsock(stream) => Self::Local(Local::new(stream.into())?),
         })
     }
 
@@ -54,20 +50,18 @@ impl End {
     /// Makes a call that reads. One that would block is told apart from other failures, and clears
     /// the readiness.
     pub(super) fn read<T>(&self, call: impl FnOnce() -> nix::Result<T>) -> io::Result<T> {
-        self.try_io(Interest::READABLE, call)
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(call()?)),
+            Self::Local(stream) => stream.try_read(call),
+        }
     }
 
     /// As [`Self::read`], for a call that writes.
     pub(super) fn write<T>(&self, call: impl FnOnce() -> nix::Result<T>) -> io::Result<T> {
-        self.try_io(Interest::WRITABLE, call)
-    }
-
-    fn try_io<T>(
-        &self,
-        interest: Interest,
-        call: impl FnOnce() -> nix::Result<T>,
-    ) -> io::Result<T> {
-        each!(self, inner => inner.try_io(interest, || Ok(call()?)))
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::WRITABLE, || Ok(call()?)),
+            Self::Local(stream) => stream.try_write(call),
+        }
     }
 
     pub(super) fn recv(&self, buffer: &mut [u8]) -> nix::Result<usize> {
@@ -98,8 +92,8 @@ impl End {
         match self {
             Self::Tcp(_) => true,
             Self::Local(stream) => {
-                let peer = stream.peer_addr();
-                peer.is_ok_and(|address| address.as_pathname().is_some())
+                let peer = getpeername::<UnixAddr>(stream.as_raw_fd());
+                peer.is_ok_and(|address| address.path().is_some())
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::Local;
 
 /// Longer than anything here takes, short enough that a hang is seen.
 const SOON: Duration = Duration::from_secs(30);
@@ -31,7 +32,8 @@ async fn pair(family: Family) -> (Stream, Stream) {
         }
         Family::Unix => {
             let (near, far) = UnixStream::pair().unwrap();
-            (Stream::Unix(near), Stream::Unix(far))
+            let local = |stream| Stream::Unix(Local::try_from(stream).unwrap());
+            (local(near), local(far))
         }
     }
 }
@@ -200,7 +202,7 @@ async fn a_dialed_relay_that_hangs_up_resets_the_program() {
     let link = UnixStream::connect(&path).await.unwrap();
     let (mut relay, _) = listener.accept().await.unwrap();
     let (mut program, near) = pair(Family::Tcp).await;
-    let tunnel = tokio::spawn(carry(near, Stream::Unix(link)));
+    let tunnel = tokio::spawn(carry(near, Stream::Unix(link.try_into().unwrap())));
     relay.write_all(b"half an answ").await.unwrap();
     program.read_exact(&mut [0; 12]).await.unwrap();
     drop(relay);

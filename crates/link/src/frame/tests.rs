@@ -17,10 +17,16 @@ fn frames(messages: &[&[u8]]) -> Vec<u8> {
 async fn many_frames_in_one_read_come_one_by_one() {
     let bytes = frames(&[b"one", b"", b"three"]);
     let mut reader = Reader::new(bytes.as_slice());
+    assert_eq!(reader.next_read(), None);
     for expected in [&b"one"[..], b"", b"three"] {
         assert_eq!(reader.next().await.unwrap(), Some(expected));
     }
     assert_eq!(reader.next().await.unwrap(), None);
+    let mut reader = Reader::new(bytes.as_slice());
+    assert_eq!(reader.next().await.unwrap(), Some(&b"one"[..]));
+    for expected in [Some(&b""[..]), Some(b"three"), None] {
+        assert_eq!(reader.next_read(), expected);
+    }
 }
 
 #[tokio::test]
@@ -47,6 +53,29 @@ async fn the_longest_message_passes_and_a_longer_one_does_not() {
     let error = encode(&[1; MAX_MESSAGE + 1], &mut out).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert_eq!(out, [9]);
+}
+
+#[tokio::test]
+async fn a_long_message_is_cut_and_the_next_one_whole() {
+    let bytes = frames(&[&[1; 9], &[2; 60_000], &[3; 10], b"next", &[4; 11]]);
+    // In one piece, and with the skipped part in several.
+    for size in [bytes.len(), 1, 5000] {
+        let (mut near, far) = duplex(size);
+        let bytes = bytes.clone();
+        let sender = tokio::spawn(async move { near.write_all(&bytes).await });
+        let mut reader = Reader::cut(far, 10);
+        for expected in [&[1; 9][..], &[2; 10], &[3; 10], b"next", &[4; 10]] {
+            assert_eq!(reader.next().await.unwrap(), Some(expected));
+        }
+        assert_eq!(reader.next().await.unwrap(), None);
+        assert!(reader.buffer.capacity() <= 4 * CHUNK, "{size}");
+        sender.await.unwrap().unwrap();
+    }
+    // It ends while the rest is skipped.
+    let mut reader = Reader::cut(&[0, 12, 1, 1, 1][..], 2);
+    assert_eq!(reader.next().await.unwrap(), Some(&[1, 1][..]));
+    let error = reader.next().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[tokio::test]

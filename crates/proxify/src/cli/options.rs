@@ -7,10 +7,11 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use link::{Address, Parent};
 use publish::Ports;
-use stub::Routes;
+use stub::{Pins, Routes};
 use tracing_subscriber::filter::Targets;
 use vpc::Nameservers;
 
+use super::pin::PinList;
 use super::route::RouteList;
 use super::{Config, Job, LogFormat, ResolvConfFile};
 
@@ -38,6 +39,13 @@ pub(super) struct Options {
     /// times, or once with blanks between the routes.
     #[arg(long, value_name = "SUFFIX=LIST")]
     route: Vec<RouteList>,
+    /// Names at SUFFIX and under it may have addresses in these networks only, a list of CIDR and IP:
+    /// any other answer is refused with SERVFAIL. The longest suffix wins. S3 and DynamoDB, whose gateway
+    /// endpoints keep public addresses, are held by a suffix of their own only, such as
+    /// s3.us-east-1.amazonaws.com. Of the parent's search names only pinned ones are taken. May be given
+    /// several times, or once with blanks between the pins.
+    #[arg(long, value_name = "SUFFIX=CIDR")]
+    pin: Vec<PinList>,
     /// Where to answer DNS, on loopback.
     #[arg(
         long,
@@ -108,6 +116,7 @@ impl Options {
             port,
             nameservers,
             route,
+            pin,
             listen,
             resolv_conf,
             ..
@@ -129,6 +138,9 @@ impl Options {
         let routes = route.into_iter().flat_map(|RouteList(routes)| routes);
         let routes = Routes::new(routes.collect())
             .map_err(|error| format!("--route (PROXIFY_ROUTE): {error}\n"))?;
+        let pins = pin.into_iter().flat_map(|PinList(pins)| pins);
+        let pins =
+            Pins::new(pins.collect()).map_err(|error| format!("--pin (PROXIFY_PIN): {error}\n"))?;
         let resolv_conf = match resolv_conf.as_os_str() == "none" {
             true => None,
             false => Some(ResolvConfFile {
@@ -142,6 +154,7 @@ impl Options {
             parent: Parent::new(parent, port),
             nameservers,
             routes,
+            pins,
             listen,
             resolv_conf,
             cache_size: self.cache_size,

@@ -351,6 +351,61 @@ fn a_route_that_cannot_be_is_an_error_that_says_why() {
     assert!(error(&twice, &[]).contains("a has two routes"));
 }
 
+/// The pins of a command line, as `SUFFIX=FIRST,SECOND`.
+fn pins(line: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+    let config = parse_with(line, environment).unwrap();
+    let pin = |pin: &stub::Pin| {
+        let list: Vec<_> = pin.networks.iter().map(ToString::to_string).collect();
+        format!("{}={}", pin.suffix, list.join(","))
+    };
+    config.pins.iter().map(pin).collect()
+}
+
+#[test]
+fn pins_are_read_from_several_options_and_from_one_variable() {
+    assert!(pins(&["app"], &[]).is_empty());
+    let two = "AmazonAWS.com.=10.0.0.0/16,fd00:1::/64  .=0.0.0.0/0,10.0.1.17";
+    let read = [
+        "amazonaws.com=10.0.0.0/16,fd00:1::/64",
+        ".=0.0.0.0/0,10.0.1.17/32",
+    ];
+    assert_eq!(pins(&["app"], &[("PROXIFY_PIN", two)]), read);
+    assert_eq!(pins(&["--pin", two, "app"], &[]), read);
+    let (one, other) = two.split_once("  ").unwrap();
+    assert_eq!(pins(&["dns", "--pin", one, "--pin", other], &[]), read);
+    // The command line wins, as for every option.
+    let environment = [("PROXIFY_PIN", two)];
+    let line = ["--pin=a=10.0.0.0/8", "app"];
+    assert_eq!(pins(&line, &environment), ["a=10.0.0.0/8"]);
+}
+
+#[test]
+fn a_pin_that_cannot_be_is_an_error_that_says_why() {
+    let many: Vec<String> = (0..33).map(|n| format!("z{n}=10.0.0.0/8")).collect();
+    for (pin, hint) in [
+        ("", "is no pin: write SUFFIX=CIDR"),
+        ("amazonaws.com", "`amazonaws.com` is no pin"),
+        ("=10.0.0.0/8", "`` is no suffix"),
+        ("*.corp=10.0.0.0/8", "'*' is no part of a name"),
+        ("a=", "for a: `` is no network"),
+        ("a=10.0.0.0/8,", "for a: `` is no network"),
+        ("a=10.0.0.0/33", "`10.0.0.0/33` is no network"),
+        ("a=private", "`private` is no network"),
+        ("a=10.0.0.1/8", "write 10.0.0.0/8"),
+        ("a=::ffff:10.0.0.0/104", "stands for IPv4 addresses"),
+        ("a=10.0.0.0/8 A.=10.0.0.0/8", "a has two pins"),
+        (&many.join(" "), "33 pins are too many"),
+    ] {
+        let usage = parse(&["--pin", pin, "app"]).unwrap_err();
+        assert!(usage.use_stderr());
+        let text = usage.to_string();
+        assert!(
+            text.contains(hint) && text.contains("--pin"),
+            "{pin}: {text}"
+        );
+    }
+}
+
 #[test]
 fn a_stub_elsewhere_needs_no_resolv_conf() {
     let config = parse(&["--listen", "127.0.0.1:5353", "--resolv-conf", "none", "app"]).unwrap();

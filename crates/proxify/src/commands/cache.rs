@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use control::{Reply, Request};
 use stub::{Name, ParseNameError};
 
@@ -37,6 +37,11 @@ enum What {
         #[arg(value_parser = name)]
         name: Option<String>,
     },
+}
+
+/// Its command line.
+pub(super) fn command() -> clap::Command {
+    Line::command()
 }
 
 /// The whole command.

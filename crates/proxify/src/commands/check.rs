@@ -12,12 +12,10 @@ use clap::{CommandFactory, Parser};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use link::{Address, Parent};
-use vpc::{Place, Via};
 
 use crate::Failure;
 use crate::cli::read_command;
-use crate::commands::NO;
-use crate::enclave;
+use crate::commands::{NO, place};
 
 /// Who is asked where no `--server` says it, as every program is.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -42,9 +40,10 @@ Examples:
   proxify check --require-private --connect ec2.eu-west-1.amazonaws.com ssm.eu-west-1.amazonaws.com
       for a script: fails unless both lead into the VPC and take connections
 
+Name a VPC endpoint by its own regional name (vpce-….vpce.amazonaws.com) to see which zones it covers.
+
 Exit status: 0; 1 if a name could not be looked up, a connection did not open, or, with
---require-private, a name is not private; 64 on bad usage; 69 if nobody can be asked.
-Name a VPC endpoint by its own regional name (vpce-….vpce.amazonaws.com) to see which zones it covers."
+--require-private, a name is not private; 64 on bad usage; 69 if nobody can be asked."
 )]
 struct Line {
     /// The names; without any, the regional endpoints of the usual services.
@@ -76,6 +75,11 @@ struct Line {
     port: u32,
 }
 
+/// Its command line.
+pub(super) fn command() -> clap::Command {
+    Line::command()
+}
+
 /// The whole command.
 pub(super) fn main(line: &[OsString]) -> ExitCode {
     let line: Line = match read_command(line) {
@@ -104,7 +108,7 @@ fn run(line: &Line) -> Result<Report, Error> {
         let needs_place =
             line.vpc_cidr.is_empty() || line.names.is_empty() && line.region.is_none();
         let place = match needs_place {
-            true => place(line).await,
+            true => place(&Parent::new(line.parent.clone(), line.port)).await,
             false => Err(String::new()),
         };
         let names = match (&line.region, &place) {
@@ -136,17 +140,6 @@ fn run(line: &Line) -> Result<Report, Error> {
         };
         Ok(check::check(config).await)
     })
-}
-
-/// Where the instance is, from IMDS: in an enclave through the relay.
-async fn place(line: &Line) -> Result<Place, String> {
-    let is_enclave = enclave::check(true).unwrap_or(false);
-    let parent = Parent::new(line.parent.clone(), line.port);
-    let via = match is_enclave {
-        true => Via::Link(&parent),
-        false => Via::Network,
-    };
-    vpc::place(via).await.map_err(|error| error.to_string())
 }
 
 fn usual(region: &str) -> Vec<Name> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use control::explain::{Libc, Report, explain};
 use hickory_proto::rr::RecordType;
 use stub::{Name, ParseNameError};
@@ -42,6 +42,11 @@ struct Line {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Its command line.
+pub(super) fn command() -> clap::Command {
+    Line::command()
 }
 
 /// The whole command.

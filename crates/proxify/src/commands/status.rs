@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use control::{Reply, Request, Status};
 
 use crate::cli::read_command;
@@ -30,6 +30,11 @@ struct Line {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Its command line.
+pub(super) fn command() -> clap::Command {
+    Line::command()
 }
 
 /// The whole command.

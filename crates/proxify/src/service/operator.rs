@@ -129,6 +129,7 @@ impl Operator {
             upstream_delayed_total: counters.delayed,
             upstream_answers_total: counters.answers,
             upstream_failed_attempts_total: counters.failed_attempts,
+            upstream_blocked_total: counters.blocked,
             egress_connections_total: egress.map_or(0, egress::Activity::total),
             egress_failures_total: egress.map_or(0, egress::Activity::failed),
             publish_connections_total: self.publish.iter().map(publish::Activity::total).sum(),

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use egress::{Egress, EgressError};
 use publish::Publisher;
-use stub::{BindError, Reach, Route, Stub};
+use stub::{BindError, Pin, Pins, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
-use vpc::Found;
+use vpc::{Found, Source};
 
 use super::operator::Operator;
 use super::{ServiceError, State};
@@ -108,6 +108,9 @@ impl Work {
         {
             info!(source = "the command line", %suffix, ?nameservers, "route taken");
         }
+        for Pin { suffix, networks } in self.stub.pins.iter() {
+            info!(%suffix, ?networks, "addresses are held to a pin");
+        }
         // Who asks a nameserver directly, by its address, is answered by the stub.
         let routed: Vec<SocketAddr> = self
             .stub
@@ -180,7 +183,7 @@ impl Work {
                         }
                         nameservers.send_replace(found.nameservers.as_slice().into());
                         if let Some(file) = &mut file {
-                            file.rewrite(&found);
+                            file.rewrite(&without_unpinned_search(&found, &self.stub.pins));
                         }
                     }
                 }
@@ -209,6 +212,27 @@ impl Work {
         drop(ownership);
         Ok(())
     }
+}
+
+/// What is found, with the search names alone that may be used. What the image itself says is the
+/// operator's.
+fn without_unpinned_search(found: &Found, pins: &Pins) -> Found {
+    let mut found = found.clone();
+    if !matches!(found.source, Source::Override | Source::Image) {
+        let (taken, left_out) = found
+            .search
+            .into_iter()
+            .partition(|name| pins.take_search(name));
+        found.search = taken;
+        let left_out: Vec<String> = left_out;
+        if !left_out.is_empty() {
+            info!(
+                ?left_out,
+                "search names of the parent that no pin holds are not taken"
+            );
+        }
+    }
+    found
 }
 
 /// Starts to carry TCP. One that takes over serves programs that run: names are better than nothing.

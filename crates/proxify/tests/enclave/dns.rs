@@ -49,6 +49,25 @@ fn a_service_manager_is_told_once_names_are_served() {
     assert_eq!(enclave.resolv_conf(), ORIGINAL);
 }
 
+/// A pipe that is full, and read by nobody.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let enclave = Enclave::new();
+    let script = r#"
+        mkfifo ready log
+        exec 9<>log
+        dd if=/dev/zero of=log oflag=nonblock bs=4096 count=100 2>/dev/null
+        "$PROXIFY" dns --log debug --ready-fd 3 3>ready 2>&9 &
+        read line < ready
+        serves && echo serves
+        kill $!
+        wait $!
+        echo $?
+    "#;
+    assert_eq!(enclave.run(script).lines(), ["serves", "0"]);
+    assert_eq!(enclave.resolv_conf(), ORIGINAL);
+}
+
 #[test]
 fn an_app_beside_it_uses_its_stub_and_leaves_it_alone() {
     let enclave = Enclave::new();

@@ -6,7 +6,7 @@ use link::{Accepted, Command, ExchangeError, Parent, RequestError};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::os::fd::AsRawFd;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -170,7 +170,6 @@ async fn a_connection_that_cannot_be_handed_over_goes_to_the_next() {
     let link::Stream::Unix(stream) = &deaf.stream else {
         panic!("the relay is on a unix socket");
     };
-    let stream: &UnixStream = stream;
     shutdown(stream.as_raw_fd(), Shutdown::Read).unwrap();
     let client = client(port).await;
     let from = accept(&mut next).await.unwrap();
@@ -324,6 +323,42 @@ async fn an_address_that_cannot_be_had_is_refused_with_its_cause() {
         let refused = relay.parent.request(Command::Bind(listen)).await;
         assert_eq!(reply_of(refused), reply);
         until(async || log.lines(line).len() == 1).await;
+    }
+}
+
+/// Whatever it asks for, it gets a listener of the parent's or a refusal, and then one line.
+#[tokio::test]
+async fn hostile_addresses_and_ports_are_granted_or_refused_and_never_both() {
+    for address in [
+        "0.0.0.0:0",
+        "[::]:0",
+        "[::ffff:127.0.0.1]:0",
+        "[::ffff:0.0.0.0]:0",
+        "0.0.0.1:0",
+        "224.0.0.1:0",
+        "255.255.255.255:0",
+        "240.0.0.1:65535",
+        "[ff02::1]:0",
+        "[fe80::1]:0",
+        "[2001:db8::1]:1",
+        "192.0.2.1:65535",
+    ] {
+        let (log, _guard) = Log::capture();
+        let relay = Running::start(loopback());
+        let asked: SocketAddr = address.parse().unwrap();
+        match relay.parent.request(Command::Bind(asked)).await {
+            Ok(granted) => {
+                assert!(granted.bound.is_ipv4() || asked.is_ipv6(), "{address}");
+                assert_ne!(granted.bound.port(), 0, "{address}");
+                assert!(log.lines("port not opened").is_empty(), "{address}");
+            }
+            Err(RequestError::Refused { reply, .. }) => {
+                let codes = [Reply::GeneralFailure, Reply::HostUnreachable];
+                assert!(codes.contains(&reply), "{address}: {reply}");
+                until(async || log.lines("port not opened").len() == 1).await;
+            }
+            Err(other) => panic!("{address}: {other}"),
+        }
     }
 }
 

@@ -2,21 +2,25 @@
 //!
 //! The socket is connected, so the kernel drops packets of others and tells of ICMP errors; its
 //! port is the kernel's random choice, and with the random id makes an answer hard to guess
-//! (RFC 5452 §9).
+//! (RFC 5452 §9). Its life is a handful of system calls, and those that can wait until the query has
+//! gone, or the enclave has its answer, do.
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use link::frame;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use wire::ede;
+use wire::ede::relay as ede;
 
 use super::query::{Query, is_truncated, reason};
 use super::{GIVE_UP, RESEND};
-use crate::admission::Seat;
+use crate::admission::{Seat, Socket};
 use crate::quota::{OverQuota, Quota};
 use crate::server::Relay;
 
@@ -32,18 +36,42 @@ thread_local! {
     static DATAGRAM: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_DATAGRAM]);
 }
 
+/// What goes back to the enclave, and what is to be dropped after that.
+pub(super) struct Answered<'a> {
+    pub(super) message: Vec<u8>,
+    // In this order: the right to a socket outlives the socket.
+    _socket: Option<AsyncFd<UdpSocket>>,
+    _seat: Option<Socket<'a>>,
+}
+
 /// The nameserver's answer, or SERVFAIL that says why there is none. Ends by `give_up`.
-pub(super) async fn answer(
+pub(super) async fn answer<'a>(
     query: Query,
+    nameserver: SocketAddr,
+    seat: &'a Seat,
+    relay: &Relay,
+    give_up: Instant,
+) -> Answered<'a> {
+    match exchange(&query, nameserver, seat, &relay.quota, give_up).await {
+        Ok(answered) => Answered {
+            message: query.restore(answered.message),
+            ..answered
+        },
+        Err(failure) => Answered {
+            message: failed(&query, nameserver, seat, relay, failure),
+            _socket: None,
+            _seat: None,
+        },
+    }
+}
+
+fn failed(
+    query: &Query,
     nameserver: SocketAddr,
     seat: &Seat,
     relay: &Relay,
-    give_up: Instant,
+    failure: Failure,
 ) -> Vec<u8> {
-    let failure = match exchange(&query, nameserver, seat, &relay.quota, give_up).await {
-        Ok(reply) => return query.restore(reply),
-        Err(failure) => failure,
-    };
     if let Failure::OverQuota(over) = failure {
         relay.complain(Some(seat.peer()), "queries over the quota refused", &over);
     }
@@ -72,33 +100,42 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u16 {
         match self {
-            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_REACHABLE_AUTHORITY,
-            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::NETWORK_ERROR,
+            Self::NoAnswer | Self::NoAnswerOverTcp => ede::NO_ANSWER,
+            Self::Udp(_) | Self::Tcp(_) | Self::NoSocket => ede::UNREACHABLE,
             Self::OverQuota(_) => ede::OVER_QUOTA,
         }
     }
 }
 
-async fn exchange(
+async fn exchange<'a>(
     query: &Query,
     nameserver: SocketAddr,
-    seat: &Seat,
+    seat: &'a Seat,
     quota: &Quota,
     give_up: Instant,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Answered<'a>, Failure> {
     quota.take(seat.peer(), 1).await?;
     // Held until the end: TCP takes the place of the UDP socket.
-    let _socket = seat.socket().ok_or(Failure::NoSocket)?;
-    let reply = over_udp(query, nameserver, quota, give_up).await?;
+    let right = seat.socket().ok_or(Failure::NoSocket)?;
+    let (reply, socket) = over_udp(query, nameserver, quota, give_up).await?;
     if !is_truncated(&reply) {
-        return Ok(reply);
+        return Ok(Answered {
+            message: reply,
+            _socket: Some(socket),
+            _seat: Some(right),
+        });
     }
+    drop(socket);
     let whole = async {
         quota.take(seat.peer(), TCP_PACKETS).await?;
         over_tcp(query, nameserver).await.map_err(Failure::Tcp)
     };
     match timeout_at(give_up, whole).await {
-        Ok(reply) => reply,
+        Ok(reply) => Ok(Answered {
+            message: reply?,
+            _socket: None,
+            _seat: Some(right),
+        }),
         Err(_) => Err(Failure::NoAnswerOverTcp),
     }
 }
@@ -108,39 +145,55 @@ async fn over_udp(
     nameserver: SocketAddr,
     quota: &Quota,
     give_up: Instant,
-) -> Result<Vec<u8>, Failure> {
-    let any: SocketAddr = match nameserver {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(nameserver).await?;
+) -> Result<(Vec<u8>, AsyncFd<UdpSocket>), Failure> {
+    let socket = dial(nameserver)?;
+    // Nothing is in its way, so it is not waited for.
+    socket.send(query.bytes())?;
+    // For reading alone: that there is room to write, which is so at once, would be one event more.
+    let events = Interest::READABLE | Interest::ERROR;
+    // SAFETY: the socket owns its descriptor and is not changed until it is dropped.
+    #[allow(unsafe_code)]
+    let socket =
+        unsafe { AsyncFd::register_with_interest(socket, events) }.map_err(io::Error::from)?;
     let resend = (Instant::now() + RESEND).min(give_up);
     for until in [resend, give_up] {
-        // What was never sent goes before what may have been lost.
-        if until == resend || quota.try_take() {
-            socket.send(query.bytes()).await?;
-        }
         if let Ok(reply) = timeout_at(until, own_reply(&socket, query)).await {
-            return Ok(reply?);
+            return Ok((reply?, socket));
+        }
+        // What was never sent goes before what may have been lost.
+        if until < give_up && quota.try_take() {
+            socket.get_ref().send(query.bytes())?;
         }
     }
     Err(Failure::NoAnswer)
 }
 
+/// A socket that is connected. The kernel binds it to a random port.
+fn dial(nameserver: SocketAddr) -> io::Result<UdpSocket> {
+    let family = match nameserver {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let dialled = socket(family, SockType::Datagram, flags, None)?;
+    connect(dialled.as_raw_fd(), &SockaddrStorage::from(nameserver))?;
+    Ok(dialled.into())
+}
+
 /// Waits for the reply to `query`; what does not match is ignored, as it may be forged.
-async fn own_reply(socket: &UdpSocket, query: &Query) -> io::Result<Vec<u8>> {
+async fn own_reply(socket: &AsyncFd<UdpSocket>, query: &Query) -> io::Result<Vec<u8>> {
     // An ICMP error is no datagram: epoll reports it as an error alone.
     let events = Interest::READABLE | Interest::ERROR;
     loop {
-        let ready = socket.ready(events).await?;
-        let received = if ready.is_readable() {
-            receive(socket, query)
+        let mut guard = socket.ready(events).await?;
+        let received = if guard.ready().is_readable() {
+            socket.try_io(Interest::READABLE, |socket| receive(socket, query))
         } else {
-            socket.try_io(Interest::ERROR, || {
-                let error = socket.take_error()?;
-                Err(error.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
-            })
+            let error = socket.get_ref().take_error()?;
+            Err(error.unwrap_or_else(|| {
+                guard.clear_ready();
+                io::ErrorKind::WouldBlock.into()
+            }))
         };
         match received {
             Ok(Some(reply)) => return Ok(reply),
@@ -154,7 +207,7 @@ async fn own_reply(socket: &UdpSocket, query: &Query) -> io::Result<Vec<u8>> {
 /// One datagram, if there is one and it is the reply to `query`.
 fn receive(socket: &UdpSocket, query: &Query) -> io::Result<Option<Vec<u8>>> {
     DATAGRAM.with_borrow_mut(|buffer| {
-        let length = socket.try_recv(buffer)?;
+        let length = socket.recv(buffer)?;
         let reply = buffer.get(..length).unwrap_or_default();
         Ok(query.is_answered_by(reply).then(|| reply.to_vec()))
     })

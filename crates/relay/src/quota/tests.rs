@@ -153,3 +153,23 @@ async fn the_least_is_ten_packets_a_second() {
     let (granted, refused) = take(&quota(1), GREEDY, 10, 1).await;
     assert_eq!((granted.len(), refused.len()), (1 + 4, 5));
 }
+
+/// The one test in which threads meet: what they meet in are tokio's Notify, channels and clock, which
+/// loom cannot take the place of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads_nobody_is_left_waiting() {
+    let quota = quota(10_000);
+    for _ in 0..8 {
+        take(&quota, GREEDY, 1200, 1).await;
+        // Who was granted has left, and who has given up leaves with his turn: if the runner sleeps
+        // through that, somebody stays.
+        let all_have_left = async {
+            while !quota.state().turns.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), all_have_left)
+            .await
+            .expect("the runner was not woken");
+    }
+}

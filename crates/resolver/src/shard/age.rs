@@ -77,10 +77,11 @@ impl Entry {
         if !is_failure || now >= self.end() || self.epoch != epoch {
             return None;
         }
+        let (code, text) = self.answer.tail().split_first_chunk()?;
         Some(Shown {
             rcode: self.answer.rcode(),
-            code: ede::CACHED_ERROR,
-            text: String::from_utf8_lossy(self.answer.tail()).into_owned(),
+            code: u16::from_be_bytes(*code),
+            text: String::from_utf8_lossy(text).into_owned(),
         })
     }
 

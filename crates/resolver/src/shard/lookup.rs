@@ -6,9 +6,10 @@ use std::time::Instant;
 use wire::{Ede, ede, rcode};
 
 use super::age::{failure_lifetime, prefetch_at};
-use super::{Action, LOOKUP, Shard, stale_entry};
+use super::{Action, LOOKUP, MAX_WAITERS, Shard, stale_entry};
 use crate::cache::Entry;
-use crate::failure::{Failed, Failure};
+use crate::counters::Counters;
+use crate::failure::{Failed, Failure, Fault};
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
 use crate::pending::{Lookup, Ticket, Waiter};
@@ -28,6 +29,10 @@ const FIRST_LINK_REST: Millis = 10;
 /// ... up to this, so that a lookup may lose its link 50 times within [`LOOKUP`].
 const LONGEST_LINK_REST: Millis = 80;
 
+/// Bytes of replies that one answer may make at once: what any client takes (RFC 1035 section 2.3.4)
+/// for the most that may wait. Over TCP a reply may be a hundred times as long.
+const MAX_REPLIES: usize = MAX_WAITERS * 512;
+
 /// How long stale answers go out at once after a refresh has failed (RFC 8767 section 5), and no
 /// prefetch follows another.
 pub(super) const RECHECK: Millis = 30 * SECOND;
@@ -35,28 +40,29 @@ pub(super) const RECHECK: Millis = 30 * SECOND;
 impl<C> Shard<C> {
     /// Takes what became of an [`Ask`](super::Ask): the message as it came off the stream, or why there is none.
     /// A ticket of a lookup that has ended, or of an attempt that has its result, is ignored.
+    ///
+    /// Gives what was wrong with a message that cannot be used, for the log.
     pub fn answer(
         &mut self,
         now: Instant,
         ticket: Ticket,
         result: Result<&[u8], Failed>,
         actions: &mut Vec<Action<C>>,
-    ) {
+    ) -> Option<Fault> {
         let now = self.millis(now);
-        let Some(lookup) = self.pending.of(ticket) else {
-            return;
-        };
+        let lookup = self.pending.of(ticket)?;
         if !lookup.end_attempt(ticket.attempt) {
-            return;
+            return None;
         }
         let nameserver = ticket.nameserver;
         let upstream = self.upstreams.get_mut(lookup.via);
         let failure = match result {
-            Ok(bytes) => match Answer::validate(&lookup.key, bytes) {
+            Ok(bytes) => match Answer::validate(&lookup.key, bytes, &self.pins) {
                 Ok(answer) => {
                     upstream.answered(nameserver);
                     self.counters.answers += 1;
-                    return self.succeed(now, ticket, answer, actions);
+                    self.succeed(now, ticket, answer, actions);
+                    return None;
                 }
                 Err(Invalid::Rcode {
                     rcode: rcode::FORMERR,
@@ -65,9 +71,16 @@ impl<C> Shard<C> {
                     // It may be OPT that it cannot read (RFC 6891 section 7).
                     lookup.plain = Some(nameserver);
                     self.ask_on(now, ticket.slot, actions);
-                    return self.pending.schedule(ticket.slot);
+                    self.pending.schedule(ticket.slot);
+                    return None;
                 }
-                Err(why) => of_answer(nameserver, why),
+                Err(why) => {
+                    if let Invalid::Outside(outside) = why {
+                        self.counters.blocked += 1;
+                        self.reports.refused(now, &self.pins, outside, nameserver);
+                    }
+                    of_answer(nameserver, why)
+                }
             },
             Err(Failed::Link) => Failure::Link,
             Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
@@ -79,7 +92,9 @@ impl<C> Shard<C> {
         if failure.is_silence() {
             upstream.stayed_silent(now, nameserver);
         }
+        let fault = Fault::of(failure, &lookup.key);
         self.next_attempt(now, ticket, failure, actions);
+        fault
     }
 
     /// Does what is due by now: stale answers, the next nameserver, failures.
@@ -178,6 +193,7 @@ impl<C> Shard<C> {
         };
         let is_past_cache = lookup.key.has(Key::PAST_CACHE);
         let told = is_past_cache.then(|| format!("{} answered", ticket.nameserver));
+        let mut room = MAX_REPLIES;
         for (waiter, turn) in lookup.waiters.into_iter().zip(0..) {
             let content = Content::Answer {
                 packed: &answer.packed,
@@ -188,7 +204,14 @@ impl<C> Shard<C> {
                     text,
                 }),
             };
-            actions.push(reply_to(waiter, content, &mut self.scratch));
+            let counters = &mut self.counters;
+            actions.push(reply_to(
+                waiter,
+                content,
+                &mut room,
+                counters,
+                &mut self.scratch,
+            ));
         }
         if is_past_cache {
             return;
@@ -225,7 +248,9 @@ impl<C> Shard<C> {
         );
     }
 
-    /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL.
+    /// Ends a lookup without an answer: a stale one goes out if there is one, else SERVFAIL. An answer
+    /// that leads out of a pin is one all the same: what was known before is stale no longer but
+    /// wrong.
     pub(super) fn fail(
         &mut self,
         now: Millis,
@@ -233,16 +258,27 @@ impl<C> Shard<C> {
         failure: Failure,
         actions: &mut Vec<Action<C>>,
     ) {
-        self.give_stale(now, slot, actions);
+        let is_blocked = failure.is_blocked();
+        if !is_blocked {
+            self.give_stale(now, slot, actions);
+        }
         let Some(lookup) = self.end(slot) else {
             return;
         };
         let shown = failure.show();
+        let mut room = MAX_REPLIES;
         for waiter in lookup.waiters {
             self.counters.servfail += 1;
             self.counters.over_quota += u64::from(failure == Failure::Quota);
             let content = Content::Failure(&shown);
-            actions.push(reply_to(waiter, content, &mut self.scratch));
+            let counters = &mut self.counters;
+            actions.push(reply_to(
+                waiter,
+                content,
+                &mut room,
+                counters,
+                &mut self.scratch,
+            ));
         }
         if lookup.key.has(Key::PAST_CACHE) {
             return;
@@ -253,7 +289,11 @@ impl<C> Shard<C> {
         }
         let upstream = self.upstreams.get(lookup.via);
         let epoch = upstream.epoch;
-        if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &lookup.key) {
+        if is_blocked {
+            let absent = lookup.key.without_type();
+            self.cache
+                .remove(self.hash.of(absent.as_bytes()), absent.as_bytes());
+        } else if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &lookup.key) {
             entry.recheck = now + RECHECK;
             entry.epoch = epoch;
             return;
@@ -264,9 +304,14 @@ impl<C> Shard<C> {
         let began = lookup.deadline - LOOKUP;
         let before = self.cache.get(lookup.hash, lookup.key.as_bytes());
         let lifetime = failure_lifetime(before, began, epoch);
-        let text = shown.text.as_bytes();
+        let code = match is_blocked {
+            true => shown.code,
+            false => ede::CACHED_ERROR,
+        };
+        let error = [&code.to_be_bytes(), shown.text.as_bytes()].concat();
         let rotation = Rotation::default();
-        if let Some(answer) = Packed::new(&lookup.key, Kind::Failure, [0; 3], rotation, text, &[]) {
+        if let Some(answer) = Packed::new(&lookup.key, Kind::Failure, [0; 3], rotation, &error, &[])
+        {
             let entry = Entry {
                 answer,
                 stored: now,
@@ -300,35 +345,60 @@ impl<C> Shard<C> {
         };
         let waiters = self.pending.take_waiters(slot);
         self.counters.stale += waiters.len() as u64;
+        let mut room = MAX_REPLIES;
         for waiter in waiters {
-            actions.push(reply_to(waiter, entry.stale(), &mut self.scratch));
+            let counters = &mut self.counters;
+            let content = entry.stale();
+            actions.push(reply_to(
+                waiter,
+                content,
+                &mut room,
+                counters,
+                &mut self.scratch,
+            ));
         }
     }
 }
 
-/// The relay says in SERVFAIL's Extended DNS Error that it got no answer, could not reach the
-/// nameserver, or may not ask it now; everything else is the nameserver's own word.
+/// The relay says in SERVFAIL's Extended DNS Error, by codes of its own, that it got no answer, could
+/// not reach the nameserver, or may not ask it now; everything else is the nameserver's own word.
 fn of_answer(nameserver: SocketAddr, why: Invalid) -> Failure {
     match why {
         Invalid::Rcode {
             rcode: rcode::SERVFAIL,
-            ede: Some(ede::NO_REACHABLE_AUTHORITY),
+            ede: Some(ede::relay::NO_ANSWER),
         } => Failure::Silent(nameserver),
         Invalid::Rcode {
             rcode: rcode::SERVFAIL,
-            ede: Some(ede::NETWORK_ERROR),
+            ede: Some(ede::relay::UNREACHABLE),
         } => Failure::Unreachable(nameserver),
         Invalid::Rcode {
             rcode: rcode::SERVFAIL,
-            ede: Some(ede::OVER_QUOTA),
+            ede: Some(ede::relay::OVER_QUOTA),
         } => Failure::Quota,
         why => Failure::Invalid(nameserver, why),
     }
 }
 
-/// Writes the reply to a waiter in `scratch` and takes it from there.
-fn reply_to<C>(waiter: Waiter<C>, content: Content<'_>, scratch: &mut [u8]) -> Action<C> {
-    let length = waiter.asker().reply(content, scratch);
+/// Writes the reply to a waiter in `scratch` and takes it from there. One for which there is no `room`
+/// left is a failure.
+fn reply_to<C>(
+    waiter: Waiter<C>,
+    content: Content<'_>,
+    room: &mut usize,
+    counters: &mut Counters,
+    scratch: &mut [u8],
+) -> Action<C> {
+    let mut length = waiter.asker().reply(content, scratch);
+    match room.checked_sub(length) {
+        Some(left) => *room = left,
+        None => {
+            let shown = Failure::Overload.show();
+            length = waiter.asker().reply(Content::Failure(&shown), scratch);
+            counters.overload += 1;
+            counters.servfail += 1;
+        }
+    }
     Action::Reply {
         client: waiter.client,
         message: scratch.get(..length).unwrap_or_default().to_vec(),

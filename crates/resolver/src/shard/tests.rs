@@ -1,18 +1,19 @@
-//! What the answers promise, one file a promise. Time is virtual, nameservers are the test itself.
+//! What the answers promise, where a scenario of `tests/scenarios` cannot say it well: many at once,
+//! counters, bounds, what comes late or twice. Time is virtual, nameservers are the test itself.
 
 mod cache;
 mod coalescing;
 mod explain;
 mod failover;
 mod failures;
-mod lab;
 mod link;
 mod nameservers;
 mod overload;
-mod policy;
+mod pins;
 mod prefetch;
 mod quota;
-mod random;
 mod replies;
 mod routes;
 mod stale;
+
+use super::lab;

@@ -1,6 +1,7 @@
 //! What is an answer to `www.test A`, and for how long.
 
 mod kept;
+mod pinned;
 
 use hickory_proto::op::{Edns, Message as HickoryMessage, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
@@ -8,6 +9,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 use super::{Answer, Invalid, MAX_CHAIN, MAX_NEGATIVE_TTL, MAX_TTL};
 use crate::key::Key;
 use crate::packed::Kind;
+use crate::pins::Pins;
 use crate::records::{With, a, cname, opaque, response, soa};
 use wire::{Malformed, rcode, rtype};
 
@@ -26,7 +28,7 @@ fn www() -> HickoryMessage {
 }
 
 fn judge(message: &HickoryMessage) -> Result<Answer, Invalid> {
-    Answer::validate(&key(1), &message.to_vec().unwrap())
+    Answer::validate(&key(1), &message.to_vec().unwrap(), &Pins::default())
 }
 
 fn kind_and_lifetime(message: &HickoryMessage) -> (Kind, u32) {
@@ -77,7 +79,7 @@ fn it_is_a_whole_response_to_a_query() {
 
     let bytes = www().answer(a("www.test", 60, 1)).to_vec().unwrap();
     for length in 0..bytes.len() {
-        let invalid = Answer::validate(&key(1), &bytes[..length]).err();
+        let invalid = Answer::validate(&key(1), &bytes[..length], &Pins::default()).err();
         assert!(
             matches!(invalid, Some(Invalid::Malformed(_))),
             "{invalid:?}"
@@ -88,9 +90,9 @@ fn it_is_a_whole_response_to_a_query() {
 #[test]
 fn bytes_behind_the_message_are_not_kept() {
     let mut bytes = www().answer(a("www.test", 60, 1)).to_vec().unwrap();
-    let whole = Answer::validate(&key(1), &bytes).unwrap();
+    let whole = Answer::validate(&key(1), &bytes, &Pins::default()).unwrap();
     bytes.extend_from_slice(b"more");
-    let trailed = Answer::validate(&key(1), &bytes).unwrap();
+    let trailed = Answer::validate(&key(1), &bytes, &Pins::default()).unwrap();
     assert_eq!(trailed.packed.tail(), whole.packed.tail());
 }
 
@@ -189,7 +191,12 @@ fn a_chain_is_not_too_long() {
 #[test]
 fn a_cname_that_was_asked_for_is_not_followed() {
     let message = response("www.test", RecordType::CNAME).answer(cname("www.test", 60, "www.test"));
-    let answer = Answer::validate(&key(rtype::CNAME), &message.to_vec().unwrap()).unwrap();
+    let answer = Answer::validate(
+        &key(rtype::CNAME),
+        &message.to_vec().unwrap(),
+        &Pins::default(),
+    )
+    .unwrap();
     assert_eq!(answer.packed.kind, Kind::Positive);
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use self::stand_in::{Manner, Nameserver, OldParent};
 use super::{CLIENT_TIMEOUT, NAMESERVER, ask_udp, assert_right};
-use crate::{Config, Reach, Routes, Stub};
+use crate::{Config, Pins, Reach, Routes, Stub};
 
 mod stand_in;
 
@@ -40,6 +40,7 @@ impl Lab {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cache_size: 1 << 20,
             routes: Routes::default(),
+            pins: Pins::default(),
             upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();

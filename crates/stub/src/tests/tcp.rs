@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use link::frame;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -36,6 +36,27 @@ async fn queries_pipelined_on_one_connection_are_answered_even_after_its_half_cl
         );
     }
     assert!(!left.contains(&true));
+}
+
+#[tokio::test]
+async fn a_query_longer_than_any_is_malformed_and_the_next_one_is_answered() {
+    let lab = Lab::start(Manner::Answers);
+    let mut stream = TcpStream::connect(lab.stub).await.unwrap();
+    let mut long = query(1, "a.example.com.");
+    long.resize(frame::MAX_MESSAGE, 0);
+    frame::write(&mut stream, &long).await.unwrap();
+    frame::write(&mut stream, &query(2, "a.example.com."))
+        .await
+        .unwrap();
+    let mut replies = Vec::new();
+    for _ in 0..2 {
+        let mut message = Vec::new();
+        frame::read(&mut stream, &mut message).await.unwrap();
+        replies.push(Message::from_vec(&message).unwrap());
+    }
+    replies.sort_by_key(|reply| reply.id);
+    assert_eq!(replies[0].response_code, ResponseCode::FormErr);
+    assert_right(&replies[1]);
 }
 
 #[tokio::test]

@@ -41,6 +41,15 @@ impl Carrier {
         }
     }
 
+    /// What a connection does that brings no answer for [`RELAY_SILENCE`](super::RELAY_SILENCE) or
+    /// [`TCP_SILENCE`](super::TCP_SILENCE).
+    pub(super) fn silence(self) -> &'static str {
+        match self {
+            Self::Relay => "gave no answer for 3 s, nor did the relay in its place",
+            Self::PlainTcp => "gave no answer over TCP for 2 s",
+        }
+    }
+
     /// What a connection costs beside: SYN, ACK and FIN. Where each lookup has one of its own, those five
     /// meet the quota near 200 lookups a second (kubernetes#111975).
     pub(crate) fn packets_to_connect(self) -> u32 {

@@ -10,6 +10,8 @@ use super::*;
 use crate::fake_parent::{Behaviour, FakeParent, Part};
 use crate::{Nameservers, discover};
 
+mod lying;
+
 /// An enclave that discovers, on a parent whose behaviour a test changes.
 struct Lab {
     directory: tempfile::TempDir,

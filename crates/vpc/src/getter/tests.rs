@@ -306,14 +306,3 @@ async fn what_does_not_end_is_cut() {
         assert!(sent < 80 * 1024, "{sent}");
     }
 }
-
-/// Nothing of its text reaches anything but as addresses and names.
-#[test]
-fn a_hostile_text_gives_what_resolv_takes_of_it() {
-    let text = b"\0nameserver 192.0.2.1\nnameserver 127.0.0.1\nnameserver 10.2.0.2\0\n\
-                 nameserver 10.2.0.2 ; rm -rf\nsearch a.example\x1B[2J\noptions use-vc trust-ad\n";
-    let found = Found::read(text, Source::Getter).unwrap();
-    assert_eq!(found.nameservers, ["10.2.0.2:53".parse().unwrap()]);
-    assert!(found.search.is_empty(), "{:?}", found.search);
-    assert!(Found::read(b"nameserver 127.0.0.53\n", Source::Getter).is_none());
-}

@@ -1,4 +1,4 @@
-//! Strategies for hickory's messages, and the form in which names are compared.
+//! Strategies for hickory's messages.
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
@@ -6,22 +6,6 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SOA, SRV, TXT}
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-/// A name on the wire, uncompressed, in lower case.
-pub(crate) fn lower(name: &Name) -> Vec<u8> {
-    cased(name).to_ascii_lowercase()
-}
-
-/// A name on the wire, uncompressed.
-pub(crate) fn cased(name: &Name) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for label in name {
-        bytes.push(u8::try_from(label.len()).unwrap());
-        bytes.extend_from_slice(label);
-    }
-    bytes.push(0);
-    bytes
-}
 
 fn label() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![

@@ -1,52 +1,12 @@
 //! What a nameserver sends.
 
-use hickory_proto::op::Message as HickoryMessage;
+use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{RData, Record as HickoryRecord, RecordType};
 use proptest::prelude::*;
-use wire::{Malformed, Message, Name, Record, Section, rtype};
+use wire::fuzz::{assert_agree, cased};
+use wire::{Malformed, Message};
 
-use crate::generate::{cased, lower, response};
-
-/// Asserts that a record of ours is hickory's.
-pub(crate) fn assert_same(bytes: &[u8], ours: &Record<'_>, theirs: &HickoryRecord) {
-    assert_eq!(ours.rtype, u16::from(theirs.record_type()));
-    assert_eq!(ours.class, u16::from(theirs.dns_class));
-    assert_eq!(ours.ttl, theirs.ttl);
-    let owner = Name::read(bytes, ours.start).unwrap();
-    assert_eq!(owner.as_bytes(), lower(&theirs.name));
-    let target = |name: &hickory_proto::rr::Name| {
-        let read = Name::read(bytes, ours.rdata_at).unwrap();
-        assert_eq!(read.as_bytes(), lower(name));
-    };
-    match &theirs.data {
-        RData::A(address) => assert_eq!(ours.rdata, address.octets()),
-        RData::AAAA(address) => assert_eq!(ours.rdata, address.octets()),
-        RData::CNAME(name) => target(name),
-        RData::Unknown { rdata, .. } => assert_eq!(ours.rdata, rdata.anything),
-        _ => {}
-    }
-}
-
-/// Asserts that both read the same records in the same sections.
-pub(crate) fn assert_agree(ours: &Message<'_>, theirs: &HickoryMessage) {
-    let sections = [
-        (Section::Answer, &theirs.answers),
-        (Section::Authority, &theirs.authorities),
-        (Section::Additional, &theirs.additionals),
-    ];
-    for (section, theirs) in sections {
-        let ours: Vec<_> = ours
-            .records()
-            .filter(|record| record.section == section && record.rtype != rtype::OPT)
-            .map(|record| (record, ours.bytes()))
-            .collect();
-        assert_eq!(ours.len(), theirs.len());
-        for ((ours, bytes), theirs) in ours.iter().zip(theirs) {
-            assert_same(bytes, ours, theirs);
-        }
-    }
-}
+use crate::generate::response;
 
 proptest! {
     #[test]

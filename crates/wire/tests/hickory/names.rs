@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use wire::{MAX_NAME, Name, NameError, Query, Reader};
 
-use crate::generate::{cased, lower, name};
+use crate::generate::name;
+use wire::fuzz::{cased, lower};
 
 proptest! {
     #[test]

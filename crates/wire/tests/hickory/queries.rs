@@ -5,7 +5,8 @@ use hickory_proto::rr::{DNSClass, Name, RecordType};
 use proptest::prelude::*;
 use wire::{Flags, Query, QueryError, rcode};
 
-use crate::generate::{cased, query};
+use crate::generate::query;
+use wire::fuzz::cased;
 
 proptest! {
     #[test]

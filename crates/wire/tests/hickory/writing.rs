@@ -7,7 +7,8 @@ use wire::{
     CLASS_IN, Ede, EdnsReply, Flags, HEADER, Message, Writer, age_ttl, rtype, set_id, set_ttl,
 };
 
-use crate::generate::{cased, name, response};
+use crate::generate::{name, response};
+use wire::fuzz::cased;
 
 fn ttls(message: &HickoryMessage) -> Vec<u32> {
     message.all_sections().map(|record| record.ttl).collect()

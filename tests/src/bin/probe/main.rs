@@ -1,5 +1,6 @@
 //! Clients that no package brings: many askers at once, both address types from one socket, a
-//! pipelined TCP session, a watch over names while things break, hickory-resolver, and an old enclave.
+//! pipelined TCP session, a watch over names while things break and the count of it, floods, a network
+//! that loses packets, hickory-resolver, and an old enclave.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -14,8 +15,17 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_resolver::TokioResolver;
 
+mod ask;
+mod dig;
+mod flood;
+mod impair;
+mod sample;
 mod storm;
 
+use ask::ask;
+use flood::flood;
+use impair::impair;
+use sample::sample;
 use storm::storm;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -41,6 +51,29 @@ fn main() -> Outcome {
             Path::new(queries),
             hot,
         ),
+        ["ask", directory, least, rest, transport] => ask(
+            Path::new(directory),
+            least.parse()?,
+            Duration::from_millis(rest.parse()?),
+            transport == "tcp",
+        ),
+        ["flood", kind, rate, lookups, pid, memory] => flood(
+            kind.parse()?,
+            rate.parse()?,
+            lookups.parse()?,
+            pid,
+            memory.parse()?,
+        ),
+        ["impair", listen, nameserver, impairment, seed, begun, bad, until] => impair(
+            listen.parse()?,
+            nameserver.parse()?,
+            impairment.parse()?,
+            seed.parse()?,
+            Path::new(begun),
+            Path::new(bad),
+            Path::new(until),
+        ),
+        ["sample", until, proxify, relay] => sample(Path::new(until), proxify, Path::new(relay)),
         ["hickory", name] => hickory(name),
         ["old-enclave", link, nameserver, name] => {
             old_enclave(Path::new(link), nameserver.parse()?, name)
@@ -48,7 +81,10 @@ fn main() -> Outcome {
         _ => Err(
             "usage: probe both NAME | crowd NAME COUNT | pipeline NAME COUNT \
                   | watch FILE NAME=ADDRESS… | until SECONDS NAME ADDRESS | hickory NAME \
-                  | storm RATE SECONDS QUOTA FILE NAME… \
+                  | storm RATE SECONDS QUOTA FILE NAME… | ask DIRECTORY LOOKUPS MILLISECONDS udp|tcp \
+                  | flood names|silent|large|malformed RATE LOOKUPS PID KIB \
+                  | impair LISTEN NAMESERVER LOSS,TWICE,MILLISECONDS SEED FILE FILE FILE \
+                  | sample FILE PID FILE \
                   | old-enclave LINK NAMESERVER NAME"
                 .into(),
         ),

@@ -3,16 +3,14 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use tokio::net::UnixStream;
-
 use super::*;
-use crate::Stream;
+use crate::{Local, Stream};
 
 /// A program's socket, and the carried one.
 fn pair() -> (StdUnixStream, End) {
     let (program, end) = StdUnixStream::pair().unwrap();
     end.set_nonblocking(true).unwrap();
-    let end = End::new(Stream::Unix(UnixStream::from_std(end).unwrap())).unwrap();
+    let end = End::new(Stream::Unix(Local::new(end.into()).unwrap())).unwrap();
     (program, end)
 }
 

@@ -12,14 +12,15 @@ async fn at_1024_queries_in_flight_the_relay_stops_reading() {
         ..Limits::default()
     };
     let (mut near, _served) = in_memory(64 * 1024, nameserver.address, limits);
-    let mut frames = Vec::new();
-    for id in 0..1100 {
-        frame::encode(&query(id, true), &mut frames).unwrap();
-    }
-    near.write_all(&frames).await.unwrap();
     let mut queries = Vec::new();
-    while queries.len() < 1024 {
-        queries.push(nameserver.receive().await);
+    for id in 0..1100 {
+        let mut frame = Vec::new();
+        frame::encode(&query(id, true), &mut frame).unwrap();
+        near.write_all(&frame).await.unwrap();
+        // At once, as a thousand packets do not fit into a socket.
+        if queries.len() < 1024 {
+            queries.push(nameserver.receive().await);
+        }
     }
     for _ in 0..10_000 {
         assert!(nameserver.try_receive().is_none());
@@ -79,6 +80,39 @@ async fn what_cannot_be_read_or_is_too_long_is_formerr_without_a_packet() {
     world.send(&long).await;
     let (packet, _) = world.nameserver.receive().await;
     assert_eq!(packet[2..], long[2..]);
+}
+
+/// One read may bring more frames than may be in flight.
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_drains_answers_what_it_has_read() {
+    let nameserver = Polled::bind();
+    let limits = Limits {
+        queries_in_flight: 1,
+        ..Limits::default()
+    };
+    let (relay, drain) = relay(limits);
+    let (mut near, far) = duplex(4096);
+    let address = nameserver.address;
+    tokio::spawn(async move { serve(far, address, &seat(&limits), &relay).await });
+    let mut frames = Vec::new();
+    for id in 0..3 {
+        frame::encode(&query(id, true), &mut frames).unwrap();
+    }
+    near.write_all(&frames).await.unwrap();
+    let (first, from) = nameserver.receive().await;
+    drain.send(true).unwrap();
+    // What comes after is the next relay's.
+    frame::write(&mut near, &query(3, true)).await.unwrap();
+    nameserver.send(&answer(&first, 0), from);
+    for _ in 1..3 {
+        let (packet, from) = nameserver.receive().await;
+        nameserver.send(&answer(&packet, 0), from);
+    }
+    let mut answers = frame::Reader::new(near);
+    for id in 0..3 {
+        assert_eq!(answers.next().await.unwrap().unwrap()[..2], [0, id]);
+    }
+    assert_eq!(answers.next().await.unwrap(), None);
 }
 
 /// Nothing in these tests reaches a nameserver.

@@ -92,17 +92,3 @@ fn do_and_cd_are_asked_apart() {
         assert_eq!(lab.reply(client).hosts(), [host]);
     }
 }
-
-#[test]
-fn an_answer_with_ttl_zero_is_for_all_who_wait() {
-    let mut lab = Lab::new(&[FIRST]);
-    let clients = [(); 3].map(|()| lab.query(&www()));
-    let ask = lab.asked();
-    lab.answer(&ask, &www_is(1, 0));
-    assert!(
-        clients
-            .iter()
-            .all(|&client| lab.reply(client).hosts() == [1])
-    );
-    assert!(lab.is_miss(&www()));
-}

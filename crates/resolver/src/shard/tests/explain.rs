@@ -95,7 +95,7 @@ fn a_failure_that_is_not_cached_is_remembered_too() {
         (ago, &*failure.text),
         (secs(1), "no nameserver is known yet")
     );
-    assert!(failure.is_of_all);
+    assert!(failure.is_told);
 }
 
 #[test]

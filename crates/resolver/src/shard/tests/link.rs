@@ -7,19 +7,6 @@ use super::lab::{FIRST, Lab, Look, SECOND, error, ms, query, secs, www, www_is};
 use crate::Failed;
 
 #[test]
-fn what_the_link_lost_is_asked_again_at_once() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    let client = lab.query(&www());
-    let ask = lab.asked();
-    lab.fail(&ask, Failed::Link);
-    let again = lab.asked();
-    // The nameserver is not to blame.
-    assert_eq!(again.nameserver, FIRST);
-    lab.answer(&again, &www_is(1, 60));
-    assert_eq!(lab.reply(client).hosts(), [1]);
-}
-
-#[test]
 fn a_lookup_lost_fifty_times_is_answered_in_time() {
     for nameservers in [&[FIRST][..], &[FIRST, SECOND]] {
         let mut lab = Lab::new(nameservers);
@@ -141,17 +128,6 @@ fn a_lost_link_sends_no_nameserver_to_rest() {
         let ask = next_ask(&mut lab);
         lab.fail(&ask, Failed::Link);
     }
-    lab.query(&query("other.test", RecordType::A));
-    assert_eq!(lab.asked().nameserver, FIRST);
-}
-
-#[test]
-fn the_return_of_the_link_ends_all_rests() {
-    let mut lab = Lab::new(&[FIRST, SECOND]);
-    lab.query(&www());
-    lab.pass(ms(1500));
-    lab.asks.clear();
-    lab.link_is_up();
     lab.query(&query("other.test", RecordType::A));
     assert_eq!(lab.asked().nameserver, FIRST);
 }

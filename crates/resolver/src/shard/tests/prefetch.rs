@@ -22,25 +22,6 @@ fn after(time: u64) -> Lab {
 }
 
 #[test]
-fn a_hit_in_the_last_tenth_of_the_ttl_begins_a_refresh() {
-    let mut lab = after(53_999);
-    assert_eq!(lab.hit(&www()).hosts(), [1]);
-    lab.pass(ms(1));
-    let client = lab.query(&www());
-    assert_eq!(lab.reply(client).ttls(), [6], "answered at once");
-    let ask = lab.asked();
-    // The others get what there is, and nothing more is asked.
-    assert_eq!(lab.hit(&www()).hosts(), [1]);
-    lab.answer(&ask, &www_is(2, 60));
-    let reply = lab.hit(&www());
-    assert_eq!((reply.hosts(), reply.ttls()), (vec![2], vec![60]));
-    lab.pass(ms(53_999));
-    assert_eq!(lab.hit(&www()).hosts(), [2]);
-    let counters = lab.shard.counters();
-    assert_eq!((counters.prefetches, counters.misses), (1, 1));
-}
-
-#[test]
 fn a_name_that_nobody_asks_for_again_expires() {
     let mut lab = after(59_999);
     assert!(lab.asks.is_empty());
@@ -66,27 +47,6 @@ fn a_name_that_does_not_exist_is_refreshed_too() {
     lab.answer(&ask, &nodata);
     assert_eq!(lab.hit(&mail).rcode(), ResponseCode::NoError);
     assert!(lab.is_miss(&www()));
-}
-
-#[test]
-fn a_refresh_that_fails_changes_nothing_and_is_tried_again_after_30_s() {
-    let mut lab = Lab::new(&[FIRST]);
-    lab.miss(&www(), &www_is(1, 3600));
-    lab.pass(secs(3240));
-    lab.last_hit(&www());
-    assert_eq!(lab.hit(&www()).hosts(), [1]);
-    lab.pass(ms(29_999));
-    assert_eq!(lab.hit(&www()).ede(), None);
-    lab.pass(ms(1));
-    lab.last_hit(&www());
-    lab.pass(ms(329_999));
-    lab.last_hit(&www());
-    lab.pass(ms(1));
-    // Expired, and upstream is asked first as ever.
-    let client = lab.query(&www());
-    let ask = lab.asked();
-    lab.answer(&ask, &www_is(2, 60));
-    assert_eq!(lab.reply(client).hosts(), [2]);
 }
 
 /// AmazonDNS answers from a cache too, and its TTL runs out with ours.

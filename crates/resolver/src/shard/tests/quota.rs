@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
+use wire::ede::relay as ede;
 
 use super::lab::{
     FIRST, Lab, Look, Query, SECOND, THIRD, error, ms, query, secs, servfail_with, www, www_is,
@@ -596,7 +597,7 @@ fn the_relays_refusal_ends_the_lookup_and_is_not_remembered() {
     let mut lab = Lab::with_quota(&[FIRST, SECOND], 900);
     let client = lab.query(&www());
     let ask = lab.asked();
-    lab.answer(&ask, &servfail_with(&ask, 32));
+    lab.answer(&ask, &servfail_with(&ask, ede::OVER_QUOTA));
     assert_turned_away(&lab, client);
     assert_eq!(lab.shard.counters().over_quota, 1);
     assert_eq!(lab.miss(&www(), &www_is(1, 60)).hosts(), [1]);
@@ -605,7 +606,7 @@ fn the_relays_refusal_ends_the_lookup_and_is_not_remembered() {
     lab.pass(secs(60));
     let client = lab.query(&www());
     let ask = lab.asked();
-    lab.answer(&ask, &servfail_with(&ask, 32));
+    lab.answer(&ask, &servfail_with(&ask, ede::OVER_QUOTA));
     assert_eq!(lab.reply(client).ede(), Some(3));
     assert_eq!(lab.miss(&www(), &www_is(2, 60)).hosts(), [2]);
 }

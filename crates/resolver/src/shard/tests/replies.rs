@@ -1,73 +1,13 @@
 //! What every reply looks like: flags, case, size, OPT; and what is not a query to be answered.
 
 use hickory_proto::op::{Edns, Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 
 use wire::rcode;
 
 use super::lab::{FIRST, Lab, Look, Query, error, ms, query, secs, www, www_is};
 use crate::records::{With, a, cname, opaque, response, soa, txt};
 use crate::{MAX_UDP_REPLY, Transport};
-
-#[test]
-fn the_clients_case_is_echoed_and_upstream_sees_none() {
-    let mut lab = Lab::new(&[FIRST]);
-    let shouted = query("WWW.TeSt", RecordType::A);
-    let client = lab.query(&shouted);
-    let ask = lab.asked();
-    let asked = Message::from_vec(&ask.message).unwrap();
-    assert!(
-        asked.queries[0]
-            .name
-            .eq_case(&Name::from_ascii("www.test.").unwrap())
-    );
-    lab.answer(&ask, &www_is(1, 60));
-    let expected = Name::from_ascii("WWW.TeSt.").unwrap();
-    for reply in [lab.reply(client), lab.hit(&shouted)] {
-        assert!(reply.queries[0].name.eq_case(&expected));
-        // The answer's owner points to the question, so it follows.
-        assert!(reply.answers[0].name.eq_case(&expected));
-    }
-    let quiet = lab.hit(&www());
-    assert!(
-        quiet.queries[0]
-            .name
-            .eq_case(&Name::from_ascii("www.test.").unwrap())
-    );
-}
-
-#[test]
-fn ra_is_set_aa_and_ad_are_not_rd_and_cd_are_echoed() {
-    let mut lab = Lab::new(&[FIRST]);
-    let mut answer = www_is(1, 60);
-    answer.metadata.authoritative = true;
-    answer.metadata.authentic_data = true;
-    answer.metadata.recursion_available = false;
-    for (rd, cd) in [(true, false), (false, false), (true, true), (false, true)] {
-        let asker = www().with(|message| {
-            message.metadata.recursion_desired = rd;
-            message.metadata.checking_disabled = cd;
-            message.metadata.authentic_data = true;
-        });
-        let client = lab.query(&asker);
-        if let Some(ask) = lab.asks.pop() {
-            let asked = Message::from_vec(&ask.message).unwrap().metadata;
-            assert!(asked.recursion_desired && !asked.authentic_data);
-            assert_eq!(asked.checking_disabled, cd);
-            lab.answer(&ask, &answer);
-        }
-        for reply in [lab.reply(client), lab.hit(&asker)] {
-            let metadata = reply.metadata;
-            assert!(metadata.recursion_available);
-            assert!(!metadata.authoritative && !metadata.authentic_data);
-            assert_eq!(
-                (metadata.recursion_desired, metadata.checking_disabled),
-                (rd, cd)
-            );
-        }
-    }
-}
 
 /// A type whose rdata may be of any size.
 const LARGE: u16 = 65280;
@@ -169,61 +109,6 @@ fn a_cut_reply_keeps_its_response_code() {
 }
 
 #[test]
-fn opt_is_made_anew_on_each_hop() {
-    let mut lab = Lab::new(&[FIRST]);
-    let cookie = EdnsOption::Unknown(10, vec![1; 8]);
-    for (asker, is_dnssec_ok) in [(www(), false), (www().dnssec_ok(), true)] {
-        let asker = asker.with(|message| {
-            let edns = message.edns.as_mut().unwrap();
-            edns.set_max_payload(4000);
-            edns.options_mut().insert(cookie.clone());
-        });
-        let client = lab.query(&asker);
-        let ask = lab.asked();
-        let asked = Message::from_vec(&ask.message).unwrap().edns.unwrap();
-        assert_eq!(
-            (asked.max_payload(), asked.flags().dnssec_ok),
-            (1232, is_dnssec_ok)
-        );
-        assert!(asked.options().as_ref().is_empty());
-
-        let mut answer = www_is(1, 60);
-        let mut edns = Edns::new();
-        edns.set_max_payload(512);
-        edns.options_mut().insert(cookie.clone());
-        edns.options_mut()
-            .insert(EdnsOption::Unknown(15, vec![0, 1]));
-        answer.edns = Some(edns);
-        lab.answer(&ask, &answer);
-        for reply in [lab.reply(client), lab.hit(&asker)] {
-            let edns = reply.edns.unwrap();
-            assert_eq!(
-                (edns.max_payload(), edns.flags().dnssec_ok),
-                (1232, is_dnssec_ok)
-            );
-            assert!(edns.options().as_ref().is_empty());
-        }
-    }
-}
-
-#[test]
-fn only_who_sends_opt_gets_opt_and_extended_errors() {
-    let mut lab = Lab::new(&[FIRST]);
-    let plain = query("www.test", RecordType::A);
-    let client = lab.query(&plain);
-    let ask = lab.asked();
-    // Upstream is asked with OPT all the same: others may wait for the same answer.
-    assert!(Message::from_vec(&ask.message).unwrap().edns.is_some());
-    lab.answer(&ask, &www_is(1, 60));
-    assert!(lab.reply(client).edns.is_none());
-    assert!(lab.hit(&www()).edns.is_some());
-
-    let refused = query("www.test", RecordType::AXFR);
-    assert!(lab.hit(&refused).edns.is_none());
-    assert_eq!(lab.hit(&refused.edns(1232)).ede(), Some(21));
-}
-
-#[test]
 fn a_failure_with_its_reason_fits_into_what_any_client_takes() {
     let longest = [
         "x".repeat(63),
@@ -294,20 +179,6 @@ fn other_operations_are_not_implemented() {
         assert_eq!(reply.rcode(), ResponseCode::NotImp);
         assert_eq!(reply.metadata.op_code, opcode);
     }
-}
-
-#[test]
-fn another_edns_version_is_bad() {
-    let reply = told(
-        www()
-            .with(|message| {
-                message.edns.as_mut().unwrap().set_version(1);
-            })
-            .bytes(),
-    );
-    assert_eq!(u16::from(reply.rcode()), 16);
-    assert_eq!(reply.edns.unwrap().version(), 0);
-    assert_eq!(reply.queries.len(), 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use wire::rtype;
 use super::super::{Answer, TSIG};
 use super::{judge, key, nxdomain, www};
 use crate::packed::Kind;
+use crate::pins::Pins;
 use crate::records::{With, a, cname, opaque, response, soa, txt};
 
 #[test]
@@ -41,7 +42,7 @@ fn unknown_types_are_kept_byte_for_byte() {
     let message =
         response("www.test", RecordType::from(65280)).answer(opaque("www.test", 60, 65280, rdata));
     let bytes = message.to_vec().unwrap();
-    let answer = Answer::validate(&key(65280), &bytes).unwrap();
+    let answer = Answer::validate(&key(65280), &bytes, &Pins::default()).unwrap();
     assert_eq!(answer.packed.kind, Kind::Positive);
     assert_eq!(answer.packed.tail(), &bytes[12 + 10 + 4..]);
     // A known type with rdata that is none.
@@ -59,11 +60,16 @@ fn opt_and_what_stands_behind_it_is_this_hops() {
     // A TSIG behind OPT, and hickory's count of 2 additional records made 3.
     bytes.extend_from_slice(&[0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 0]);
     bytes[11] = 3;
-    let packed = Answer::validate(&key(1), &bytes).unwrap().packed;
+    let packed = Answer::validate(&key(1), &bytes, &Pins::default())
+        .unwrap()
+        .packed;
     assert_eq!(packed.counts, [1, 0, 1]);
     assert_eq!(
         packed.tail(),
-        Answer::validate(&key(1), &plain).unwrap().packed.tail()
+        Answer::validate(&key(1), &plain, &Pins::default())
+            .unwrap()
+            .packed
+            .tail()
     );
 }
 
@@ -82,7 +88,9 @@ fn the_largest_message_is_kept() {
     let message = www().answer(opaque("www.test", 60, 1, &rdata));
     let bytes = message.to_vec().unwrap();
     assert_eq!(bytes.len(), usize::from(u16::MAX));
-    let packed = Answer::validate(&key(1), &bytes).unwrap().packed;
+    let packed = Answer::validate(&key(1), &bytes, &Pins::default())
+        .unwrap()
+        .packed;
     assert_eq!(packed.tail(), &bytes[12 + 14..]);
 }
 
@@ -125,7 +133,7 @@ fn nothing_else_rotates() {
     let text = response("www.test", RecordType::TXT)
         .answer(txt("www.test", 60, 100))
         .answer(txt("www.test", 60, 100));
-    let text = Answer::validate(&key(16), &text.to_vec().unwrap()).unwrap();
+    let text = Answer::validate(&key(16), &text.to_vec().unwrap(), &Pins::default()).unwrap();
     assert_eq!(text.packed.rotation.count, 0);
 }
 
@@ -145,7 +153,9 @@ fn owners_in_full_stand_still_while_addresses_change_places() {
     assert_eq!(question, 0x1a);
     bytes.extend(record(1));
     bytes.extend(pointer);
-    let packed = Answer::validate(&key(1), &bytes).unwrap().packed;
+    let packed = Answer::validate(&key(1), &bytes, &Pins::default())
+        .unwrap()
+        .packed;
     let mut buffer = [0; 100];
     let mut out = wire::Writer::new(&mut buffer);
     packed

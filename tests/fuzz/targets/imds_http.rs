@@ -1,0 +1,4 @@
+//! IMDS as an adversary speaks it.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(vpc::fuzz::imds);

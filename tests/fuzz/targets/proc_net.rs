@@ -1,0 +1,4 @@
+//! The kernel's tables of sockets.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(publish::fuzz::proc_net);
