@@ -300,6 +300,8 @@ fn the_relay_killed_and_back() {
         let ran = clients(sandbox!())
             .env("PROXIFY_EGRESS", way)
             .env("CONNECT", &connect)
+            // Where connect() says it, too, it is no warning.
+            .env("PROXIFY_LOG", "info")
             .run(&format!(
                 "{SERVICES}
                  fetch http://10.0.1.17:8080/

@@ -42,6 +42,7 @@ fn assert_least(lines: &[String]) {
         threads,
         [
             ("egress", NET_ADMIN | NET_RAW),
+            ("log", 0),
             ("proxify", KILL | DAC_OVERRIDE | FOWNER),
             ("publish", 0),
         ]
@@ -72,9 +73,9 @@ fn so_it_is_without_an_app_and_after_a_takeover() {
          touch /run/end; wait $second"
     ));
     let lines = ran.lines();
-    assert_eq!(lines.len(), 6, "{ran}");
-    assert_least(&lines[..3]);
-    assert_least(&lines[3..]);
+    assert_eq!(lines.len(), 8, "{ran}");
+    assert_least(&lines[..4]);
+    assert_least(&lines[4..]);
 }
 
 /// All sets, the bit, the securebits' effect, the limit: as without proxify.

@@ -228,13 +228,20 @@ pub fn build(name: &str, command: &str, target: &str) -> [(&'static str, PathBuf
 pub fn compile(compiler: &str, source: &str, arguments: &[&str], target: &str) -> PathBuf {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
     let program = Path::new(target).join(format!("{source}.{compiler}{}", arguments.concat()));
+    // Two tests may make the same program, and one run it meanwhile.
+    let own = tempfile::Builder::new()
+        .prefix("compile-")
+        .tempdir_in(target)
+        .expect("the directory is cargo's own for tests");
+    let made = own.path().join("program");
     let status = Command::new(compiler)
         .args(["-O1", "-Wall", "-Werror", "-o"])
-        .arg(&program)
+        .arg(&made)
         .arg(clients.join(source))
         .args(arguments)
         .status()
         .unwrap_or_else(|error| panic!("{compiler}: {error}; `tests/run` installs it"));
     assert!(status.success(), "{compiler} {source}: {status}");
+    fs::rename(&made, &program).expect("it is in the same directory");
     program
 }
