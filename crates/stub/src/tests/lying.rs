@@ -43,7 +43,6 @@ struct Victim {
     stub: SocketAddr,
     running: JoinHandle<()>,
     _nameservers: watch::Sender<Arc<[SocketAddr]>>,
-    _dir: tempfile::TempDir,
 }
 
 impl Victim {
@@ -79,12 +78,16 @@ impl Victim {
         let parent = Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
         let (nameservers, following) = watch::channel(Arc::from(nameservers));
         let (reach, _) = watch::channel(Reach::Nobody);
-        let running = tokio::spawn(stub.run(parent, following, reach, std::future::pending()));
+        let running = tokio::spawn(async move {
+            // What the stub says of a parent that the test has taken away is nobody's concern.
+            let _dir = dir;
+            stub.run(parent, following, reach, std::future::pending())
+                .await;
+        });
         Self {
             stub: address,
             running,
             _nameservers: nameservers,
-            _dir: dir,
         }
     }
 
@@ -112,7 +115,6 @@ impl Victim {
     }
 }
 
-/// What a stub says of a parent that the test has taken away is nobody's concern.
 impl Drop for Victim {
     fn drop(&mut self) {
         self.running.abort();

@@ -7,7 +7,7 @@ use super::lab::{
     FIRST, Lab, Look, SECOND, THIRD, error, ms, query, secs, www, www_is, www_is_not,
 };
 use crate::shard::{Explained, Left, Local};
-use crate::{Failed, Health};
+use crate::{Ask, Failed, Health};
 
 fn explain(lab: &mut Lab, name: &str) -> Explained {
     let a = RecordType::A.into();
@@ -96,6 +96,30 @@ fn a_failure_that_is_not_cached_is_remembered_too() {
         (secs(1), "no nameserver is known yet")
     );
     assert!(failure.is_told);
+}
+
+#[test]
+fn what_a_fault_tells_is_marked_and_errors_of_any_number_are_one_reason() {
+    let mut lab = Lab::new(&[FIRST]);
+    let mut last = |message: fn(&Ask) -> Vec<u8>| {
+        lab.query(&www());
+        let ask = lab.asked();
+        lab.answer_bytes(&ask, &message(&ask));
+        lab.shard.flush(None);
+        explain(&mut lab, "www.test").failure.unwrap().1
+    };
+    assert!(last(|_| vec![0; 12]).is_told);
+    let servfail = last(|ask| error(ask, ResponseCode::ServFail).to_vec().unwrap());
+    assert_eq!(
+        (servfail.nameserver, servfail.what, servfail.is_told),
+        (Some(FIRST), "answered SERVFAIL", false)
+    );
+    let [first, second] = [
+        last(|ask| error(ask, ResponseCode::NotAuth).to_vec().unwrap()),
+        last(|ask| error(ask, ResponseCode::NotZone).to_vec().unwrap()),
+    ];
+    assert_ne!(first.text, second.text);
+    assert_eq!(first.what, second.what);
 }
 
 #[test]
