@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
@@ -14,6 +14,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("privileges", &[]),
     ("egress", &["link", "privileges"]),
     ("publish", &["link", "privileges"]),
+    ("control", &[]),
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
@@ -22,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         "proxify",
         &[
             "check",
+            "control",
             "egress",
             "link",
             "measure",

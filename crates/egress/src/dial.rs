@@ -7,6 +7,7 @@ use link::{Command, Complaints, Parent, Reply, RequestError, Rule, Stream};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::activity::Activity;
 use crate::packet::Unreachable;
 use crate::self_test::Fakes;
 
@@ -18,6 +19,7 @@ pub(crate) struct Dialer {
     /// What answers in place of the relay while the machinery is tried out.
     pub(crate) fakes: Fakes,
     complaints: Mutex<Complaints>,
+    activity: Activity,
 }
 
 /// What a program is told of a connection that cannot be.
@@ -30,12 +32,13 @@ pub(crate) enum Answer {
 }
 
 impl Dialer {
-    pub(crate) fn new(parent: Parent, allow: Vec<Rule>) -> Self {
+    pub(crate) fn new(parent: Parent, allow: Vec<Rule>, activity: Activity) -> Self {
         Self {
             parent,
             allow,
             fakes: Fakes::default(),
             complaints: Mutex::default(),
+            activity,
         }
     }
 
@@ -54,12 +57,13 @@ impl Dialer {
         Ok(accepted.stream)
     }
 
-    /// One line about a failure, once a minute for a destination and reason. `told` says that the
+    /// Counts a failure. One line about it, once a minute for a destination and reason. `told` says that the
     /// program knows the reason too.
     pub(crate) fn complain(&self, to: SocketAddr, error: &DialError, told: bool) {
         if matches!(error, DialError::Faked(_)) {
             return;
         }
+        self.activity.fail();
         let admitted = match self.complaints.lock() {
             Ok(mut complaints) => complaints.admit(to, error.kind(), Instant::now()),
             Err(_) => None,

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use crate::activity::{Activity, Open};
 use crate::detour::Detour;
 use crate::dial::Dialer;
 use crate::netfilter::Family;
@@ -49,7 +50,12 @@ pub(crate) fn listen(family: Family) -> io::Result<TcpListener> {
 }
 
 /// Accepts and carries connections for as long as it is polled.
-pub(crate) async fn serve(listener: TcpListener, family: Family, turned: Turned) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    family: Family,
+    turned: Turned,
+    activity: Activity,
+) {
     let mut is_short = false;
     loop {
         let permit = match &turned {
@@ -83,13 +89,15 @@ pub(crate) async fn serve(listener: TcpListener, family: Family, turned: Turned)
         };
         match &turned {
             Turned::ByRedirect(dialer, _) => {
-                tokio::spawn(redirected(stream, to, dialer.clone(), permit));
+                let activity = activity.clone();
+                tokio::spawn(redirected(stream, to, dialer.clone(), permit, activity));
             }
             Turned::ByDetour(detour) => match detour.claim(from, to) {
                 Some(claimed) => {
+                    let open = activity.enter();
                     tokio::spawn(async move {
                         let (far, held) = claimed.split();
-                        carry(stream, far).await;
+                        carry(stream, far, open).await;
                         drop(held);
                     });
                 }
@@ -115,9 +123,10 @@ async fn redirected(
     to: SocketAddr,
     dialer: Arc<Dialer>,
     permit: Option<OwnedSemaphorePermit>,
+    activity: Activity,
 ) {
     match dialer.dial(to).await {
-        Ok(far) => carry(stream, far).await,
+        Ok(far) => carry(stream, far, activity.enter()).await,
         Err(error) => {
             dialer.complain(to, &error, false);
             reset(&stream);
@@ -126,10 +135,11 @@ async fn redirected(
     drop(permit);
 }
 
-async fn carry(near: TcpStream, far: Stream) {
+async fn carry(near: TcpStream, far: Stream, open: Open) {
     // What a program writes at once is not to wait for an acknowledgement from ourselves.
     let _ = near.set_nodelay(true);
     let carried = link::carry(Stream::Tcp(near), far).await;
+    drop(open);
     debug!(?carried, "a connection ended");
 }
 

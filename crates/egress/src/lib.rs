@@ -18,6 +18,7 @@
 //! Which one works is tried out at the start (`self_test`). All of it runs in a thread of its own:
 //! the stub's answers never wait behind bulk data.
 
+mod activity;
 mod detour;
 mod dial;
 mod forward;
@@ -48,6 +49,7 @@ use link::{Parent, Rule};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
+pub use activity::Activity;
 pub use machinery::{Step, Way};
 pub use netfilter::{Family, RulesError};
 pub use self_test::SelfTestError;
@@ -87,6 +89,8 @@ pub struct Egress {
 
 #[derive(Debug)]
 struct Running {
+    way: Way,
+    activity: Activity,
     nameservers: watch::Sender<Vec<SocketAddr>>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -109,9 +113,11 @@ impl Egress {
         let (nameservers, nameservers_receiver) = watch::channel(Vec::new());
         let (stop, stopped) = oneshot::channel();
         let (outcome, result) = oneshot::channel();
+        let activity = Activity::default();
+        let counted = activity.clone();
         let thread = thread::Builder::new()
             .name("egress".to_owned())
-            .spawn(move || machinery::run(config, nameservers_receiver, stopped, outcome))
+            .spawn(move || machinery::run(config, counted, nameservers_receiver, stopped, outcome))
             .map_err(|source| EgressError::Thread { source })?;
         let ended = || EgressError::Thread {
             source: io::Error::other("it ended by itself"),
@@ -120,6 +126,8 @@ impl Egress {
             Ok(way) => {
                 info!("TCP is carried to the parent by {way}");
                 let running = Running {
+                    way,
+                    activity,
                     nameservers,
                     stop,
                     thread,
@@ -134,6 +142,13 @@ impl Egress {
             }
             Err(reason) => Err(reason),
         }
+    }
+
+    /// How connections are turned, and how many there are; none if they are not carried.
+    #[must_use]
+    pub fn activity(&self) -> Option<(Way, Activity)> {
+        let running = self.running.as_ref()?;
+        Some((running.way, running.activity.clone()))
     }
 
     /// From now on the stub stands in for these nameservers, where they are asked at port 53.

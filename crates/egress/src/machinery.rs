@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::activity::Activity;
 use crate::detour::Detour;
 use crate::dial::Dialer;
 use crate::forward::{self, CONNECTIONS, Turned};
@@ -57,6 +58,7 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The thread: sets up, says how that went, and carries until `stopped`.
 pub(crate) fn run(
     config: Config,
+    activity: Activity,
     nameservers: watch::Receiver<Vec<SocketAddr>>,
     stopped: oneshot::Receiver<()>,
     outcome: oneshot::Sender<Result<Way, EgressError>>,
@@ -65,7 +67,7 @@ pub(crate) fn run(
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(config, nameservers, stopped, outcome)),
+        Ok(runtime) => runtime.block_on(serve(config, activity, nameservers, stopped, outcome)),
         Err(source) => {
             let step = Step::Runtime;
             let _ = outcome.send(Err(EgressError::System { step, source }));
@@ -75,6 +77,7 @@ pub(crate) fn run(
 
 async fn serve(
     config: Config,
+    activity: Activity,
     mut nameservers: watch::Receiver<Vec<SocketAddr>>,
     mut stopped: oneshot::Receiver<()>,
     outcome: oneshot::Sender<Result<Way, EgressError>>,
@@ -82,15 +85,15 @@ async fn serve(
     clean();
     limits::allow_backlog();
     let started = match config.mode {
-        Mode::Auto => match Machinery::start(&config, Way::Detour).await {
+        Mode::Auto => match Machinery::start(&config, &activity, Way::Detour).await {
             Err(error) => {
                 info!("{error}: redirecting instead");
-                Machinery::start(&config, Way::Redirect).await
+                Machinery::start(&config, &activity, Way::Redirect).await
             }
             started => started,
         },
-        Mode::Detour => Machinery::start(&config, Way::Detour).await,
-        Mode::Redirect => Machinery::start(&config, Way::Redirect).await,
+        Mode::Detour => Machinery::start(&config, &activity, Way::Detour).await,
+        Mode::Redirect => Machinery::start(&config, &activity, Way::Redirect).await,
         Mode::Off => return,
     };
     let mut machinery = match started {
@@ -141,8 +144,13 @@ struct Machinery {
 
 impl Machinery {
     /// Sets everything up and tries it out. IPv6 may be missing, IPv4 may not.
-    async fn start(config: &Config, way: Way) -> Result<Self, EgressError> {
-        let dialer = Arc::new(Dialer::new(config.parent.clone(), config.allow.clone()));
+    async fn start(config: &Config, activity: &Activity, way: Way) -> Result<Self, EgressError> {
+        let dialer = Dialer::new(
+            config.parent.clone(),
+            config.allow.clone(),
+            activity.clone(),
+        );
+        let dialer = Arc::new(dialer);
         let mut machinery = Self {
             way,
             families: Vec::new(),
@@ -193,12 +201,13 @@ impl Machinery {
             }
         };
         for (family, listener) in listeners {
-            let serve = forward::serve(listener, family, turned.clone());
+            let serve = forward::serve(listener, family, turned.clone(), activity.clone());
             machinery.tasks.spawn(serve);
         }
         dialer.fakes.set(true);
         let tried = machinery.try_out().await;
         dialer.fakes.set(false);
+        activity.forget();
         if let Err(error) = tried {
             machinery.end().await;
             return Err(error);

@@ -198,7 +198,7 @@ fn without_dns(line: &[OsString], app: &[OsString]) -> Option<Vec<OsString>> {
 #[command(
     name = "proxify",
     version,
-    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify bench [NAME]...\n       proxify check [NAME]...",
+    override_usage = "proxify [OPTIONS] [--] APP [ARGS]...\n       proxify dns [OPTIONS]\n       proxify bench [NAME]...\n       proxify check [NAME]...\n       proxify explain NAME\n       proxify status\n       proxify cache flush [NAME]",
     after_help = "\
 Examples:
   proxify -- /server --port 50051
@@ -210,7 +210,8 @@ Examples:
 proxify dns runs no APP, until TERM or INT; proxify dns --help has its options.
 proxify bench shows how long lookups take; proxify bench --help has its options.
 proxify check shows whether AWS names are private; proxify check --help has its options.
-An APP that is named as one of these runs as: proxify -- dns
+proxify status, explain and cache flush ask the proxify that serves names here.
+An APP that is named as one of these words runs as: proxify -- dns
 Every option may also be given in the environment: --cache-size as PROXIFY_CACHE_SIZE.
 
 Exit status: APP's own, 128 + N if signal N ended it; 126 if it cannot run, 127 if it is not found;

@@ -1,4 +1,5 @@
-//! What operators run: `proxify bench`, `check`, … Each reads its own options behind its word.
+//! What operators run: `proxify bench`, `check`, `explain`, `status`, … Each reads its own options behind its
+//! word.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,7 +10,11 @@ use vpc::{Place, Via};
 use crate::{cli, enclave};
 
 mod bench;
+mod cache;
 mod check;
+mod explain;
+mod operator;
+mod status;
 
 /// The answer to an operator's question is no.
 const NO: u8 = 1;
@@ -22,7 +27,10 @@ pub fn command_line() -> clap::Command {
     app.subcommands([
         dns.name("dns"),
         bench::command().name("bench"),
+        cache::command().name("cache"),
         check::command().name("check"),
+        explain::command().name("explain"),
+        status::command().name("status"),
     ])
 }
 
@@ -30,7 +38,10 @@ pub fn command_line() -> clap::Command {
 pub(crate) fn run(line: &[OsString]) -> Option<ExitCode> {
     let command = match line.get(1)?.to_str()? {
         "bench" => bench::main,
+        "cache" => cache::main,
         "check" => check::main,
+        "explain" => explain::main,
+        "status" => status::main,
         _ => return None,
     };
     Some(command(line))

@@ -22,6 +22,7 @@ use crate::listener_of::{Listener, listeners_of};
 use crate::owner::{self, Claim, LockError};
 use crate::resolv_conf::ResolvConfError;
 
+mod operator;
 mod work;
 
 /// How long APP waits for names: the relay may come up later than the enclave.
@@ -102,6 +103,8 @@ impl Service {
                 stub: config.listen.clone(),
             }),
             publish: seen,
+            listed: publisher.as_ref().map(Publisher::activity),
+            control: lock.with_extension("sock"),
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::activity::Activity;
 use crate::listeners::Watch;
 use crate::port::Port;
 use crate::ports::Publication;
@@ -30,7 +31,7 @@ struct Published {
 }
 
 /// Publishes until it is dropped.
-pub(crate) async fn run(parent: Parent, connections: &Arc<Semaphore>) {
+pub(crate) async fn run(parent: Parent, activity: &Activity, connections: &Arc<Semaphore>) {
     let mut watch = Watch::default();
     let mut published: BTreeMap<u16, Published> = BTreeMap::new();
     let mut looks = interval(LOOK_EVERY);
@@ -76,7 +77,10 @@ pub(crate) async fn run(parent: Parent, connections: &Arc<Semaphore>) {
                 too_many = true;
                 break;
             }
-            published.insert(port, publish(port, addresses, &parent, connections));
+            published.insert(
+                port,
+                publish(port, addresses, &parent, activity, connections),
+            );
         }
     }
 }
@@ -85,6 +89,7 @@ fn publish(
     port: u16,
     seen: Vec<SocketAddr>,
     parent: &Parent,
+    activity: &Activity,
     connections: &Arc<Semaphore>,
 ) -> Published {
     let publication = Publication {
@@ -100,6 +105,7 @@ fn publish(
             parent.clone(),
             program,
             Arc::clone(connections),
+            activity.clone(),
         )
         .run(),
     );

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activity;
 mod auto;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
@@ -51,6 +52,7 @@ use tracing::warn;
 use crate::port::Port;
 use crate::program::Program;
 
+pub use activity::Activity;
 pub use ports::{ParsePortsError, Ports, Publication, Word};
 pub use proc_net::Socket;
 
@@ -76,6 +78,7 @@ pub struct Config {
 pub struct Publisher {
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
+    activity: Activity,
 }
 
 impl Publisher {
@@ -92,11 +95,13 @@ impl Publisher {
             .map_err(StartError)?;
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
+        let activity = Activity::default();
+        let counted = activity.clone();
         let work = move || {
             if let Err(error) = privileges::keep(&[]) {
                 warn!("ports are published with privileges that this does not take: {error}");
             }
-            runtime.block_on(publish(config, stopped));
+            runtime.block_on(publish(config, counted, stopped));
             drop(runtime);
             // Who waits no longer has dropped the other end.
             let _ = end.send(());
@@ -105,7 +110,17 @@ impl Publisher {
             .name("publish".to_owned())
             .spawn(work)
             .map_err(StartError)?;
-        Ok(Self { stop, ended })
+        Ok(Self {
+            stop,
+            ended,
+            activity,
+        })
+    }
+
+    /// What is published, and how many connections there are.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// Takes no more connections, and lets those that are open carry their last bytes, 1 s at most.
@@ -117,27 +132,29 @@ impl Publisher {
 }
 
 /// Publishes until `stopped` resolves, and then lets connections end.
-async fn publish(config: Config, stopped: oneshot::Receiver<()>) {
+async fn publish(config: Config, activity: Activity, stopped: oneshot::Receiver<()>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS as usize));
     tokio::select! {
         _ = stopped => {}
-        () = publish_all(config, &connections) => {}
+        () = publish_all(config, &activity, &connections) => {}
     }
     // All of them are there when the last connection has ended.
     let _ = timeout(GRACE, connections.acquire_many(CONNECTIONS)).await;
 }
 
-async fn publish_all(config: Config, connections: &Arc<Semaphore>) {
+async fn publish_all(config: Config, activity: &Activity, connections: &Arc<Semaphore>) {
     let Config { parent, ports } = config;
     match ports {
         Ports::None => {}
-        Ports::Auto => auto::run(parent, connections).await,
+        Ports::Auto => auto::run(parent, activity, connections).await,
         Ports::List(list) => {
             let mut tasks = JoinSet::new();
             for publication in list {
                 let program = Program::named(publication.program);
                 let connections = Arc::clone(connections);
-                tasks.spawn(Port::new(publication, parent.clone(), program, connections).run());
+                let activity = activity.clone();
+                let port = Port::new(publication, parent.clone(), program, connections, activity);
+                tasks.spawn(port.run());
             }
             tasks.join_all().await;
         }

@@ -69,6 +69,11 @@ impl Pool {
             .is_ok()
     }
 
+    /// BINDs that wait now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Counts one that waits.
     pub(crate) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::activity::{Activity, Published};
 use crate::pool::Pool;
 use crate::ports::Publication;
 use crate::program::Program;
@@ -41,6 +43,8 @@ pub(crate) struct Port {
     trouble: Mutex<Trouble>,
     clients: Mutex<Seldom>,
     refusals: Mutex<Seldom>,
+    activity: Activity,
+    published: Published,
 }
 
 impl Port {
@@ -49,6 +53,7 @@ impl Port {
         parent: Parent,
         program: Program,
         connections: Arc<Semaphore>,
+        activity: Activity,
     ) -> Self {
         Self {
             publication,
@@ -59,12 +64,16 @@ impl Port {
             trouble: Mutex::default(),
             clients: Mutex::default(),
             refusals: Mutex::default(),
+            activity,
+            published: Published::default(),
         }
     }
 
     /// Publishes until it is dropped. The connections that it has taken go on.
     pub(crate) async fn run(self) {
         let port = Arc::new(self);
+        let published = Arc::clone(&port.published);
+        let _listed = port.activity.list(port.publication, published);
         let mut pool = JoinSet::new();
         loop {
             while pool.len() < port.pool.wanted() {
@@ -101,6 +110,9 @@ impl Port {
                 Err(failure) => failure,
             };
             debug!(port = %self.publication, "not published: {failure}");
+            if self.pool.waiting() == 0 {
+                self.published.store(false, Ordering::Relaxed);
+            }
             if let Some(said) = lock(&self.trouble).say(&failure, Instant::now()) {
                 warn!(
                     "port {} of the parent is not published: {said}",
@@ -161,6 +173,7 @@ impl Port {
 
     /// The parent listens.
     fn granted(&self) {
+        self.published.store(true, Ordering::Relaxed);
         if self.pool.granted() {
             info!(
                 "port {} of the parent leads to port {}",
@@ -177,6 +190,7 @@ impl Port {
 
     async fn serve(self: Arc<Self>, stream: Stream, client: SocketAddr) {
         let program = self.publication.program;
+        let _open = self.activity.enter();
         match self.program.connect().await {
             Ok(connection) => {
                 let end = carry(stream, Stream::Tcp(connection)).await;

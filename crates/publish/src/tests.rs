@@ -109,8 +109,10 @@ async fn read_all(stream: &mut Stream) -> Vec<u8> {
 async fn a_connection_reaches_the_program_and_each_end_ends_on_its_own() {
     let relay = Relay::start();
     let (listener, port) = program().await;
-    let _publisher = relay.publish(PARENT, port);
+    let publisher = relay.publish(PARENT, port);
+    let activity = publisher.activity();
     let mut stream = relay.waiting().await;
+    assert_eq!((activity.open(), activity.total()), (0, 0));
     reply(&mut stream, CLIENT).await;
     stream.write_all(b"question").await.unwrap();
     stream.shutdown().await.unwrap();
@@ -119,9 +121,17 @@ async fn a_connection_reaches_the_program_and_each_end_ends_on_its_own() {
     let mut question = String::new();
     accepted.read_to_string(&mut question).await.unwrap();
     assert_eq!(question, "question");
+    let [(publication, true)] = activity.ports()[..] else {
+        panic!("{:?}", activity.ports())
+    };
+    assert_eq!(publication.program, port);
+    assert_eq!((activity.open(), activity.total()), (1, 1));
     accepted.write_all(b"answer").await.unwrap();
     drop(accepted);
     assert_eq!(read_all(&mut stream).await, b"answer");
+    publisher.end().await;
+    assert_eq!((activity.open(), activity.total()), (0, 1));
+    assert_eq!(activity.ports(), []);
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ fn of_binds_that_are_taken_at_the_same_time_one_is_the_last() {
         });
         let last = threads.map(|thread| thread.join().unwrap());
         assert!(last[0] || last[1], "none noticed that all were taken");
+        assert_eq!(pool.waiting(), 0);
     });
 }
 

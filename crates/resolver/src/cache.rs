@@ -115,6 +115,12 @@ impl Cache {
         Some(&mut node.entry)
     }
 
+    /// The same without a trace: being looked at by an operator keeps no entry.
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        let index = self.find(hash, key)?;
+        self.nodes.get(index as usize).map(|node| &node.entry)
+    }
+
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let same = |&index: &u32| {
             self.nodes
@@ -158,6 +164,19 @@ impl Cache {
         if let Some(index) = self.find(hash, key) {
             self.take_out(index);
         }
+    }
+
+    /// Takes out all entries whose key is one of these, and gives their number. Looks at every entry.
+    pub(crate) fn remove_all(&mut self, is_one: impl Fn(&[u8]) -> bool) -> usize {
+        let is_one = |(index, node): (usize, &Node)| {
+            let index = u32::try_from(index).ok()?;
+            is_one(node.entry.answer.key()).then_some(index)
+        };
+        let found: Vec<u32> = self.nodes.iter().filter_map(is_one).collect();
+        for &index in &found {
+            self.take_out(index);
+        }
+        found.len()
     }
 
     fn make_room(&mut self, cost: usize) {

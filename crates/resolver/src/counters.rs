@@ -1,3 +1,5 @@
+use crate::{Millis, SECOND};
+
 /// What a shard has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -43,4 +45,51 @@ pub struct Counters {
     pub cache_entries: u64,
     /// Bytes in the cache.
     pub cache_bytes: u64,
+}
+
+/// Packets of the last whole second, seconds being counted from the shard's start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rate {
+    second: u64,
+    this: u64,
+    last: u64,
+}
+
+impl Rate {
+    pub(crate) fn add(&mut self, now: Millis, packets: u32) {
+        self.last = self.at(now);
+        let second = now / SECOND;
+        if self.second != second {
+            self.second = second;
+            self.this = 0;
+        }
+        self.this += u64::from(packets);
+    }
+
+    pub(crate) fn at(&self, now: Millis) -> u64 {
+        match (now / SECOND).saturating_sub(self.second) {
+            0 => self.last,
+            1 => self.this,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_second_before() {
+        let mut rate = Rate::default();
+        for now in [0, 10, 999, 1000, 1999] {
+            rate.add(now, 2);
+        }
+        assert_eq!(
+            [1999, 2000, 2999, 3000].map(|now| rate.at(now)),
+            [6, 4, 4, 0]
+        );
+        rate.add(9000, 1);
+        assert_eq!([9000, 10_000, 11_000].map(|now| rate.at(now)), [0, 1, 0]);
+    }
 }

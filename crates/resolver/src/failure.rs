@@ -85,38 +85,12 @@ pub(crate) const MAX_TEXT: usize = 160;
 impl Failure {
     /// The one place where a failure becomes an RCODE and an Extended DNS Error (RFC 8914).
     pub(crate) fn show(self) -> Shown {
-        let (rcode, code, mut text) = match self {
-            Self::QueryType => (
-                rcode::REFUSED,
-                ede::NOT_SUPPORTED,
-                "this type is not served".into(),
-            ),
-            Self::Class => (
-                rcode::REFUSED,
-                ede::NOT_SUPPORTED,
-                "only class IN is served".into(),
-            ),
-            Self::Silent(server) => (
-                rcode::SERVFAIL,
-                ede::NO_REACHABLE_AUTHORITY,
-                format!("{server} did not answer"),
-            ),
-            Self::Unreachable(server) => (
-                rcode::SERVFAIL,
-                ede::NETWORK_ERROR,
-                format!("{server} cannot be reached from the parent"),
-            ),
-            Self::Link => (
-                rcode::SERVFAIL,
-                ede::NETWORK_ERROR,
-                "no connection to the parent".into(),
-            ),
-            Self::NotReady => (
-                rcode::SERVFAIL,
-                ede::NOT_READY,
-                "no nameserver is known yet".into(),
-            ),
-            Self::Invalid(server, why) => (
+        let (rcode, code) = match self {
+            Self::QueryType | Self::Class => (rcode::REFUSED, ede::NOT_SUPPORTED),
+            Self::Silent(_) => (rcode::SERVFAIL, ede::NO_REACHABLE_AUTHORITY),
+            Self::Unreachable(_) | Self::Link => (rcode::SERVFAIL, ede::NETWORK_ERROR),
+            Self::NotReady => (rcode::SERVFAIL, ede::NOT_READY),
+            Self::Invalid(_, why) => (
                 rcode::SERVFAIL,
                 match why {
                     Invalid::Rcode {
@@ -126,21 +100,43 @@ impl Failure {
                     Invalid::Outside(_) => ede::BLOCKED,
                     _ => ede::OTHER,
                 },
-                format!("{server} {why}"),
             ),
-            Self::Overload => (
-                rcode::SERVFAIL,
-                ede::OTHER,
-                "too many lookups in flight".into(),
-            ),
-            Self::Quota => (
-                rcode::SERVFAIL,
-                ede::OVER_QUOTA,
-                "more names are asked for than may be asked upstream".into(),
-            ),
+            Self::Overload => (rcode::SERVFAIL, ede::OTHER),
+            Self::Quota => (rcode::SERVFAIL, ede::OVER_QUOTA),
+        };
+        let mut text = match (self, self.nameserver()) {
+            (Self::Invalid(server, why), _) => format!("{server} {why}"),
+            (_, Some(server)) => format!("{server} {}", self.what()),
+            (_, None) => self.what().to_owned(),
         };
         text.truncate(MAX_TEXT);
         Shown { rcode, code, text }
+    }
+
+    /// Whose it is.
+    pub(crate) const fn nameserver(self) -> Option<SocketAddr> {
+        match self {
+            Self::Silent(server) | Self::Unreachable(server) | Self::Invalid(server, _) => {
+                Some(server)
+            }
+            _ => None,
+        }
+    }
+
+    /// What went wrong, behind the nameserver's address if it is one's: one of a few texts, whatever is
+    /// sent.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::QueryType => "this type is not served",
+            Self::Class => "only class IN is served",
+            Self::Silent(_) => "did not answer",
+            Self::Unreachable(_) => "cannot be reached from the parent",
+            Self::Link => "no connection to the parent",
+            Self::NotReady => "no nameserver is known yet",
+            Self::Invalid(_, why) => why.text(),
+            Self::Overload => "too many lookups in flight",
+            Self::Quota => "more names are asked for than may be asked upstream",
+        }
     }
 
     /// Whether the failure is upstream's, to be remembered for a while (RFC 9520). The link's and
@@ -155,6 +151,15 @@ impl Failure {
     /// Whether an answer came that is not to be used: one from before would be as little.
     pub(crate) const fn is_blocked(self) -> bool {
         matches!(self, Self::Invalid(_, Invalid::Outside(_)))
+    }
+
+    /// Whether lines of its own tell of it, not of the lookup.
+    pub(crate) const fn is_told(self) -> bool {
+        match self {
+            Self::Link | Self::NotReady => true,
+            Self::Invalid(_, why) => !matches!(why, Invalid::Rcode { .. }),
+            _ => false,
+        }
     }
 
     /// Whether the nameserver is better asked last for a while.

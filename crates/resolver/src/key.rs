@@ -22,6 +22,8 @@ impl Key {
     pub(crate) const DO: u8 = 1;
     /// Checking disabled.
     pub(crate) const CD: u8 = 2;
+    /// Asked by an operator past the cache: a lookup of its own, and nothing is kept of it.
+    pub(crate) const PAST_CACHE: u8 = 4;
 
     pub(crate) fn new(question: &Question<'_>, flags: u8) -> Self {
         let mut key = Self {

@@ -20,6 +20,7 @@
 mod cache;
 mod counters;
 mod failure;
+mod failures;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz {
@@ -45,12 +46,13 @@ mod validate;
 
 pub use counters::Counters;
 pub use failure::{Failed, Fault};
+pub use failures::LastFailure;
 pub use pending::Ticket;
 pub use pins::{Lead, MAX_NETWORKS, MAX_PINS, Pin, Pins, PinsError, Refusal};
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
 pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};
-pub use servers::MAX_NAMESERVERS;
-pub use shard::{Action, Ask, Config, Shard, Step};
+pub use servers::{Health, MAX_NAMESERVERS, Nameserver};
+pub use shard::{Action, Ask, Cached, Config, Explained, Left, Load, Local, Shard, Step, UnderWay};
 
 /// Milliseconds since the shard was made.
 type Millis = u64;

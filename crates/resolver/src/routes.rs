@@ -150,6 +150,11 @@ impl Upstreams {
         self.routed.get(usize::from(via.0)).unwrap_or(&self.default)
     }
 
+    /// Those of the routes.
+    pub(crate) fn routed(&self) -> impl Iterator<Item = &Upstream> {
+        self.routed.iter()
+    }
+
     pub(crate) fn get_mut(&mut self, via: Via) -> &mut Upstream {
         self.routed
             .get_mut(usize::from(via.0))

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::{Millis, SECOND};
 
@@ -14,6 +15,29 @@ const LONGEST_REST: Millis = 30 * SECOND;
 /// When a nameserver's rest is over, one lookup finds out whether it is back, and for so long the
 /// others pass by it still: as long as it may take to answer.
 const PROBE: Millis = 1500;
+
+/// A nameserver, and how it has behaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nameserver {
+    /// Where it is asked.
+    pub address: SocketAddr,
+    /// What was heard of it.
+    pub health: Health,
+}
+
+/// What was heard of a nameserver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing yet.
+    Unknown,
+    /// An answer, last of all.
+    Answers,
+    /// Nothing when it was asked, or that it cannot be reached: it is asked last.
+    Resting {
+        /// For so long; nothing is left when the next lookup tries it.
+        left: Duration,
+    },
+}
 
 /// The nameservers in the order of preference, and which of them are resting.
 #[derive(Default)]
@@ -76,6 +100,21 @@ impl Servers {
             server.resting_until = now + PROBE;
         }
         Some(server.address)
+    }
+
+    /// How each has behaved, in the order of preference.
+    pub(crate) fn health(&self, now: Millis) -> Vec<Nameserver> {
+        let told = |server: &Server| Nameserver {
+            address: server.address,
+            health: match server.resting_until {
+                0 if server.answers => Health::Answers,
+                0 => Health::Unknown,
+                until => Health::Resting {
+                    left: Duration::from_millis(until.saturating_sub(now)),
+                },
+            },
+        };
+        self.servers.iter().map(told).collect()
     }
 
     /// Whether there is one that is not tried.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
-use crate::counters::Counters;
+use crate::counters::{Counters, Rate};
 use crate::failure::Failure;
+use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::pins::{Pins, Refusal, Reports};
@@ -21,6 +22,7 @@ use crate::{Millis, SECOND};
 
 mod age;
 mod ask;
+mod explain;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 // The fuzzer needs less of it than the tests.
@@ -34,6 +36,7 @@ pub(crate) mod random;
 mod tests;
 
 use ask::Asked;
+pub use explain::{Cached, Explained, Left, Load, Local, UnderWay};
 
 /// Stub and client nest their deadlines: the relay answers within 2.5 s, a lookup ends within this,
 /// and clients wait 5 s.
@@ -76,6 +79,9 @@ pub struct Shard<C> {
     reports: Reports,
     quota: Quota,
     counters: Counters,
+    /// Of packets to nameservers.
+    rate: Rate,
+    failures: Failures,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
 }
@@ -138,6 +144,8 @@ impl<C> Shard<C> {
             pins: config.pins,
             quota: Quota::new(config.upstream_pps),
             counters: Counters::default(),
+            rate: Rate::default(),
+            failures: Failures::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
     }
@@ -230,6 +238,7 @@ impl<C> Shard<C> {
         let now = self.millis(now);
         self.quota.spend(now, packets);
         self.counters.packets += u64::from(packets);
+        self.rate.add(now, packets);
     }
 
     /// What has been done so far.

@@ -8,30 +8,43 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use link::{Complaints, Parent};
 use resolver::{
-    Action, Ask, Config, Counters, Failed, Lead, MAX_REPLY, Refusal, Shard, Step, Ticket, Transport,
+    Action, Ask, Config, Counters, Explained, Failed, LastFailure, Lead, MAX_REPLY, Refusal, Shard,
+    Step, Ticket, Transport,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
 use crate::alarm::{Alarm, Sleep};
+use crate::handle::{Link, Nameserver, Status};
 use crate::tcp::Replies;
 use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
 
+/// What the line of a lookup that failed ends with.
+const MORE: &str = "; `proxify explain NAME` tells more";
+
+/// Stands for the nameserver of failures that are none's.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// How a client that waits is found again.
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
-    Udp { socket: usize, peer: SocketAddr },
+    Udp {
+        socket: usize,
+        peer: SocketAddr,
+    },
     Tcp(Replies),
+    /// Who looks past the cache: there is room for the one reply.
+    Operator(mpsc::Sender<Vec<u8>>),
 }
 
 pub(crate) struct Core {
@@ -49,6 +62,8 @@ struct State {
     shard: Shard<Client>,
     sleep: Sleep,
     actions: Vec<Action<Client>>,
+    /// Failed lookups that the log has been told of.
+    told: u64,
     /// Where replies over TCP are written.
     reply: Box<[u8]>,
 }
@@ -67,6 +82,7 @@ impl Core {
                 shard,
                 sleep: Sleep::default(),
                 actions: Vec::new(),
+                told: 0,
                 reply: vec![0; MAX_REPLY].into_boxed_slice(),
             }),
             sockets,
@@ -131,9 +147,10 @@ impl Core {
 
     /// Takes what became of an [`Ask`].
     pub(crate) fn answer(self: &Arc<Self>, ticket: Ticket, result: Result<&[u8], Failed>) {
-        let (fault, refusal) = self.act(|State { shard, actions, .. }| {
+        let (fault, refusal, failed) = self.act(|state| {
+            let State { shard, actions, .. } = state;
             let fault = shard.answer(now(), ticket, result, actions);
-            (fault, shard.take_refusal())
+            (fault, shard.take_refusal(), state.failed())
         });
         if let Some(refusal) = refusal {
             tell(&refusal);
@@ -141,22 +158,50 @@ impl Core {
         if let Some(fault) = fault {
             self.complain(fault.nameserver, fault.what(), Some(&fault.name));
         }
+        self.tell_failed(&failed);
     }
 
     /// Writes a line about a nameserver, or what stands in its place, once a minute for each thing that
     /// it does. The name that was asked for is for those who look for it.
     pub(crate) fn complain(&self, nameserver: SocketAddr, what: &'static str, name: Option<&Name>) {
-        let mut complaints = self
-            .complaints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let admitted = complaints.admit(nameserver, what, tokio::time::Instant::now());
-        drop(complaints);
-        if let Some(left_out) = admitted {
+        if let Some(left_out) = self.admit(nameserver, what) {
+            let more = name.map_or("", |_| MORE);
             let name = name.filter(|_| tracing::enabled!(tracing::Level::DEBUG));
             let name = name.map(tracing::field::display);
-            warn!(name, left_out, "{nameserver} {what}");
+            warn!(name, left_out, "{nameserver} {what}{more}");
         }
+    }
+
+    /// The same of lookups that failed. What is told otherwise is told once.
+    fn tell_failed(&self, failed: &[LastFailure]) {
+        for failure in failed {
+            let LastFailure {
+                name,
+                qtype,
+                code,
+                text,
+                nameserver,
+                what,
+                is_told,
+                ..
+            } = failure;
+            debug!(%name, qtype, ede = code, "lookup failed: {text}");
+            // While the link is down, that is what is told.
+            if *is_told || self.upstreams().link() != Link::Up {
+                continue;
+            }
+            if let Some(left_out) = self.admit(nameserver.unwrap_or(NOBODY), what) {
+                warn!(ede = code, left_out, "a lookup failed: {text}{MORE}");
+            }
+        }
+    }
+
+    /// Whether a line may be written now, and then how many of its like were left out before it.
+    fn admit(&self, about: SocketAddr, what: &'static str) -> Option<u64> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(about, what, tokio::time::Instant::now())
     }
 
     /// Follows the nameservers of all names that no route takes: connections to new ones are opened,
@@ -189,10 +234,12 @@ impl Core {
         };
         let sleep = async |until: Instant| tokio::time::sleep_until(until.into()).await;
         let tick = || {
-            self.act(|state| {
+            let failed = self.act(|state| {
                 state.sleep.end();
                 state.shard.tick(now(), &mut state.actions);
+                state.failed()
             });
+            self.tell_failed(&failed);
         };
         self.alarm.keep_time(next, sleep, tick).await;
     }
@@ -248,6 +295,61 @@ impl Core {
 
     pub(crate) fn counters(&self) -> Counters {
         self.lock().shard.counters()
+    }
+
+    /// See [`Handle`](crate::Handle), whose methods these are.
+    pub(crate) fn status(&self) -> Status {
+        let now = now();
+        let (counters, load, groups) = {
+            let shard = &self.lock().shard;
+            (shard.counters(), shard.load(now), shard.nameservers(now))
+        };
+        let upstreams = self.upstreams();
+        let nameservers = groups.into_iter().flat_map(|(route, nameservers)| {
+            nameservers
+                .into_iter()
+                .map(move |nameserver| (route, nameserver))
+        });
+        Status {
+            counters,
+            load,
+            link: upstreams.link(),
+            has_relay: upstreams.has_relay(),
+            nameservers: nameservers
+                .map(|(route, nameserver)| Nameserver {
+                    route,
+                    address: nameserver.address,
+                    health: nameserver.health,
+                    is_connected: upstreams.has(nameserver.address),
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn explain(&self, name: &Name, qtype: u16) -> Explained {
+        self.lock().shard.explain(now(), name, qtype)
+    }
+
+    pub(crate) fn flush(&self, name: Option<&Name>) -> usize {
+        self.lock().shard.flush(name)
+    }
+
+    /// Gives where the reply will come.
+    pub(crate) fn look_up(self: &Arc<Self>, name: &Name, qtype: u16) -> mpsc::Receiver<Vec<u8>> {
+        let (sender, reply) = mpsc::channel(1);
+        self.act(|state| {
+            let out = &mut state.reply;
+            let client = Client::Operator(sender.clone());
+            match state.shard.look_up(now(), client, name, qtype, out) {
+                Step::Reply(length) | Step::ReplyAndAsk(length, _) => {
+                    // There is room for one.
+                    let _ = sender.try_send(out.get(..length).unwrap_or_default().to_vec());
+                }
+                Step::Ask(ask) => state.actions.push(Action::Ask(ask)),
+                Step::Wait | Step::Drop => {}
+            }
+        });
+        reply
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -323,7 +425,19 @@ impl Core {
                 }
             }
             Client::Tcp(replies) => replies.send(message),
+            Client::Operator(reply) => drop(reply.try_send(message)),
         }
+    }
+}
+
+impl State {
+    /// Lookups that have failed since this was asked last; none, almost always.
+    fn failed(&mut self) -> Vec<LastFailure> {
+        let told = std::mem::replace(&mut self.told, self.shard.failed());
+        if told == self.told {
+            return Vec::new();
+        }
+        self.shard.failed_since(told).cloned().collect()
     }
 }
 
@@ -341,7 +455,7 @@ fn tell(refusal: &Refusal) {
     };
     warn!(
         pin = %suffix, outside = lead, %nameserver, left_out,
-        "an answer leads out of its pin, and is refused: an endpoint may be lost, or the answer forged"
+        "an answer leads out of its pin, and is refused: an endpoint may be lost, or the answer forged{MORE}"
     );
 }
 

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 mod alarm;
 mod core;
+mod handle;
 mod sync {
     //! What loom takes the place of in `tests/loom.rs`.
     pub(crate) use tokio::sync::Notify;
@@ -41,9 +42,13 @@ mod upstreams;
 mod tests;
 
 use crate::core::Core;
+pub use crate::handle::{Handle, Link, Nameserver, Status};
 use crate::udp::Socket;
 pub use crate::upstreams::Reach;
-pub use resolver::{Counters, Pin, Pins, PinsError, Route, Routes, RoutesError};
+pub use resolver::{
+    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins, PinsError,
+    Route, Routes, RoutesError, UnderWay,
+};
 pub use wire::{Name, ParseNameError};
 
 /// Settings of a stub.
@@ -69,6 +74,7 @@ pub struct Stub {
     routes: Routes,
     pins: Pins,
     upstream_pps: u32,
+    handle: Handle,
 }
 
 /// Why the stub cannot listen.
@@ -111,6 +117,7 @@ impl Stub {
             routes: config.routes.clone(),
             pins: config.pins.clone(),
             upstream_pps: config.upstream_pps,
+            handle: Handle::default(),
         };
         let mut left_out = None;
         for &address in &config.listen {
@@ -141,6 +148,12 @@ impl Stub {
         &self.addresses
     }
 
+    /// For questions about the stub while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Serves until `shutdown` completes, and closes all sockets. The nameservers of all names that
     /// no route takes may change at any time; none is an empty list, and queries then wait for the
     /// first. `reach` only grows, as connections to nameservers are opened through the link.
@@ -163,6 +176,7 @@ impl Stub {
             upstream_pps: self.upstream_pps,
         };
         let core = Arc::new(Core::new(udp, config, parent, reach));
+        self.handle.attach(&core);
         let mut tasks = JoinSet::new();
         for index in 0..core.sockets() {
             tasks.spawn(udp::serve(Arc::clone(&core), index));

@@ -17,8 +17,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use self::relay::{FakeRelay, Manner};
-use crate::{BindError, Config, Pins, Reach, Routes, Stub};
+use crate::{BindError, Config, Handle, Pins, Reach, Routes, Stub};
 
+mod handle;
 mod link_lost;
 mod lying;
 mod old_parent;
@@ -37,6 +38,7 @@ struct Lab {
     stub: SocketAddr,
     nameservers: watch::Sender<Arc<[SocketAddr]>>,
     reach: watch::Receiver<Reach>,
+    handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -69,7 +71,7 @@ impl Lab {
             upstream_pps,
         };
         let stub = Stub::bind(&config).unwrap();
-        let address = stub.local_addrs()[0];
+        let (address, handle) = (stub.local_addrs()[0], stub.handle());
         let parent = Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
         let (nameservers, following) = watch::channel(Arc::from(discovered));
         let (reaches, reach) = watch::channel(Reach::Nobody);
@@ -82,6 +84,7 @@ impl Lab {
             stub: address,
             nameservers,
             reach,
+            handle,
             stop: Some(stop),
             running,
             _dir: dir,

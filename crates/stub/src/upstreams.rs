@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use tracing::{info, warn};
 use wire::Name;
 
+use crate::handle::Link;
 use crate::upstream::Carrier;
 
 /// How far the stub has come with its nameservers.
@@ -182,6 +183,25 @@ impl Upstreams {
             }
         }
         lost
+    }
+
+    /// Whether a connection to a nameserver is open.
+    pub(crate) fn has(&self, nameserver: SocketAddr) -> bool {
+        self.open.contains_key(&nameserver)
+    }
+
+    /// How the link is.
+    pub(crate) fn link(&self) -> Link {
+        match (self.open.is_empty(), self.carrier) {
+            (false, _) => Link::Up,
+            (true, None) if !self.is_down => Link::Connecting,
+            (true, _) => Link::Down,
+        }
+    }
+
+    /// Whether the parent had a relay when a connection was opened last; none before the first.
+    pub(crate) fn has_relay(&self) -> Option<bool> {
+        self.carrier.map(|carrier| carrier == Carrier::Relay)
     }
 
     /// Whom there is a connection to now.

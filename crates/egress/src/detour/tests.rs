@@ -4,13 +4,14 @@ use link::Parent;
 use tokio::task::yield_now;
 
 use super::*;
+use crate::activity::Activity;
 
 const OPEN: u16 = 1;
 const OTHER: [u8; 4] = [192, 0, 2, 2];
 
 fn detour(seats: usize) -> Arc<Detour> {
     let parent = Parent::new("unix:/nonexistent/relay".parse().unwrap(), 8888);
-    let dialer = Dialer::new(parent, Vec::new());
+    let dialer = Dialer::new(parent, Vec::new(), Activity::default());
     dialer.fakes.set(true);
     let seats = Arc::new(Semaphore::new(seats));
     Arc::new(Detour::new(&[], Arc::new(dialer), seats).unwrap())

@@ -114,7 +114,7 @@ async fn whatever_the_parent_answers_the_program_is_told_in_time_and_the_log_onc
     let listener =
         Listener::bind(&ListenAddress::Unix(prefix.clone()), link::DEFAULT_PORT).unwrap();
     let dialled = link::Parent::new(Address::Unix(prefix), link::DEFAULT_PORT);
-    let dialer = Dialer::new(dialled, Vec::new());
+    let dialer = Dialer::new(dialled, Vec::new(), Activity::default());
     for (parent, port) in parents().iter().zip(1..) {
         let (log, _guard) = Log::capture();
         let to = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), port));

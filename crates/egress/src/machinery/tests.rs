@@ -35,7 +35,9 @@ fn passes(way: Way, expected: &[&str]) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut machinery = Machinery::start(&config(Mode::Auto), way).await.unwrap();
+        let mut machinery = Machinery::start(&config(Mode::Auto), &Activity::default(), way)
+            .await
+            .unwrap();
         let families: Vec<Family> = machinery
             .families
             .iter()
@@ -97,7 +99,9 @@ fn what_refuses_ipv6_leaves_ipv4_carried() {
             .unwrap();
         runtime.block_on(async {
             let config = config(Mode::Auto);
-            let machinery = Machinery::start(&config, Way::Redirect).await.unwrap();
+            let machinery = Machinery::start(&config, &Activity::default(), Way::Redirect)
+                .await
+                .unwrap();
             let families: Vec<Family> = machinery.families.iter().map(|each| each.0).collect();
             assert_eq!(families, [Family::V4]);
             let ipv6 = sh("ip -6 route; ip6tables-legacy -t nat -S");
@@ -119,7 +123,11 @@ fn a_way_without_rules_does_not_pass() {
             .enable_all()
             .build()
             .unwrap();
-        let result = runtime.block_on(Machinery::start(&config(Mode::Auto), Way::Detour));
+        let result = runtime.block_on(Machinery::start(
+            &config(Mode::Auto),
+            &Activity::default(),
+            Way::Detour,
+        ));
         let error = result.err().unwrap().to_string();
         assert!(
             error.contains("detour does not work here for IPv4: a connection"),

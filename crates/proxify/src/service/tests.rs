@@ -157,3 +157,41 @@ async fn a_resolv_conf_that_cannot_be_written_ends_the_start() {
     assert!(error.contains("--resolv-conf none"), "{error}");
     service.end().await;
 }
+
+#[tokio::test]
+async fn operators_ask_beside_the_lock_as_long_as_it_serves() {
+    assert_eq!(
+        Path::new(owner::LOCK).with_extension("sock"),
+        Path::new(control::SOCKET)
+    );
+    let machine = Machine::new();
+    let mut service = machine.start().unwrap();
+    until(&mut service, State::Serving).await;
+    let socket = machine.directory.path().join("proxify.sock");
+    let status = async || {
+        let socket = socket.clone();
+        let ask = move || control::ask(&socket, &control::Request::Status);
+        match tokio::task::spawn_blocking(ask).await.unwrap().unwrap() {
+            control::Reply::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    };
+    let found = async {
+        loop {
+            let status = status().await;
+            if !status.nameservers.is_empty() {
+                return status;
+            }
+        }
+    };
+    let status = timeout(Duration::from_secs(10), found).await.unwrap();
+    assert_eq!(status.pid, std::process::id());
+    assert_eq!(status.parent.kind, control::ParentKind::None);
+    let [nameserver] = &status.nameservers[..] else {
+        panic!("{status:?}")
+    };
+    assert_eq!(nameserver.address, "10.0.0.2:53");
+    assert_eq!(nameserver.source, "the command line");
+    service.end().await;
+    assert!(!socket.exists());
+}

@@ -4,7 +4,7 @@
 //! resolv.conf; and backwards at the end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info};
 use vpc::{Found, Source};
 
+use super::operator::Operator;
 use super::{ServiceError, State};
 use crate::cli::ResolvConfFile;
 use crate::guard::{CHECK_EVERY, Guard};
@@ -42,6 +43,10 @@ pub(super) struct Work {
     pub(super) egress: Option<egress::Config>,
     /// The ports that are seen.
     pub(super) publish: Option<publish::Config>,
+    /// What the ports that are listed do.
+    pub(super) listed: Option<publish::Activity>,
+    /// Where operators ask.
+    pub(super) control: PathBuf,
     pub(super) state: watch::Sender<State>,
 }
 
@@ -133,6 +138,7 @@ impl Work {
             files,
             found_sender,
         )));
+        let (parent, handle) = (self.parent.clone(), stub.handle());
         let mut stub = tokio::spawn(stub.run(
             self.parent,
             nameservers_receiver,
@@ -141,6 +147,21 @@ impl Work {
         ));
 
         let publisher = self.publish.map(Publisher::start).transpose()?;
+        let operator = Operator {
+            started: Instant::now(),
+            parent: parent.to_string(),
+            stub: handle,
+            found: found.clone(),
+            cache_size: self.stub.cache_size,
+            upstream_pps: self.stub.upstream_pps,
+            egress: egress.as_ref().and_then(Egress::activity),
+            publish: self
+                .listed
+                .into_iter()
+                .chain(publisher.as_ref().map(Publisher::activity))
+                .collect(),
+        };
+        let control = operator.serve(&self.control);
         let mut file = match self.resolv_conf {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
@@ -181,6 +202,7 @@ impl Work {
                 self.state.send_replace(State::Connected);
             }
         }
+        drop(control);
         if let Some(publisher) = publisher {
             publisher.end().await;
         }

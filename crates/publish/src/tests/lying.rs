@@ -25,7 +25,15 @@ fn port(relay: &Relay, listen: &str, program: u16) -> tokio::task::JoinHandle<()
     };
     let parent = Parent::new(Address::Unix(relay.prefix.clone()), PORT);
     let connections = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    tokio::spawn(Port::new(publication, parent, Program::named(program), connections).run())
+    let program = Program::named(program);
+    let port = Port::new(
+        publication,
+        parent,
+        program,
+        connections,
+        Activity::default(),
+    );
+    tokio::spawn(port.run())
 }
 
 fn lies() -> Vec<Lie> {

@@ -29,7 +29,7 @@ const FIRST_FAILURE: u32 = 1;
 const LONGEST_FAILURE: u32 = 30;
 
 impl Entry {
-    fn end(&self) -> Millis {
+    pub(super) fn end(&self) -> Millis {
         self.stored + Millis::from(self.lifetime) * SECOND
     }
 
@@ -40,10 +40,14 @@ impl Entry {
     }
 
     pub(super) fn is_servable(&self, now: Millis) -> bool {
+        now < self.servable_until()
+    }
+
+    pub(super) fn servable_until(&self) -> Millis {
         match self.answer.kind {
-            Kind::Positive => now < self.end() + STALE_POSITIVE,
-            Kind::NoData | Kind::NxDomain => now < self.end() + STALE_NEGATIVE,
-            Kind::Failure => false,
+            Kind::Positive => self.end() + STALE_POSITIVE,
+            Kind::NoData | Kind::NxDomain => self.end() + STALE_NEGATIVE,
+            Kind::Failure => 0,
         }
     }
 
@@ -82,17 +86,40 @@ impl Entry {
     }
 
     pub(super) fn reply(&mut self, now: Millis, asker: &Asker<'_>, out: &mut [u8]) -> usize {
-        let age = now.saturating_sub(self.stored) / SECOND;
-        let age = u32::try_from(age).unwrap_or(u32::MAX);
+        let age = self.age(now);
         asker.reply(self.content(Ttls::Aged(age), None), out)
     }
 
     pub(super) fn stale(&mut self) -> Content<'_> {
+        let ede = self.stale_ede();
+        self.content(Ttls::Set(STALE_TTL), Some(ede))
+    }
+
+    fn stale_ede(&self) -> Ede<'static> {
         let code = match self.answer.kind {
             Kind::NxDomain => ede::STALE_NXDOMAIN,
             _ => ede::STALE_ANSWER,
         };
-        self.content(Ttls::Set(STALE_TTL), Some(Ede { code, text: "" }))
+        Ede { code, text: "" }
+    }
+
+    /// What the next client gets of it, fresh or stale, without a turn of the addresses.
+    pub(super) fn preview(&self, now: Millis, is_fresh: bool) -> Content<'_> {
+        let (ttls, ede) = match is_fresh {
+            true => (Ttls::Aged(self.age(now)), None),
+            false => (Ttls::Set(STALE_TTL), Some(self.stale_ede())),
+        };
+        Content::Answer {
+            packed: &self.answer,
+            ttls,
+            turn: self.turn,
+            ede,
+        }
+    }
+
+    fn age(&self, now: Millis) -> u32 {
+        let age = now.saturating_sub(self.stored) / SECOND;
+        u32::try_from(age).unwrap_or(u32::MAX)
     }
 
     fn content<'a>(&'a mut self, ttls: Ttls, ede: Option<Ede<'a>>) -> Content<'a> {

@@ -172,7 +172,9 @@ impl<C> Shard<C> {
         lookup.retry_at = None;
         lookup.asked = Some(nameserver);
         self.counters.asked += 1;
-        self.counters.packets += u64::from(self.quota.ask(now));
+        let packets = self.quota.ask(now);
+        self.counters.packets += u64::from(packets);
+        self.rate.add(now, packets);
         let key = &lookup.key;
         let dnssec_ok = edns.then_some(key.has(Key::DO));
         Some(Ask {

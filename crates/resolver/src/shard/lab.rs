@@ -108,6 +108,23 @@ impl Lab {
         let step = self
             .shard
             .query(self.now, client, transport, &packet, &mut self.out);
+        self.step(packet, step)
+    }
+
+    /// An operator asks past the cache.
+    pub(super) fn look_up(&mut self, owner: &str, rtype: RecordType) -> usize {
+        let packet = query(owner, rtype).id(0).bytes();
+        let name = owner.parse().unwrap();
+        let client = self.clients.len();
+        let out = &mut self.out;
+        let step = self
+            .shard
+            .look_up(self.now, client, &name, rtype.into(), out);
+        self.step(packet, step)
+    }
+
+    fn step(&mut self, packet: Vec<u8>, step: Step) -> usize {
+        let client = self.clients.len();
         self.clients.push(Client {
             packet,
             since: self.now,

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use wire::{ede, rcode};
+use wire::{Ede, ede, rcode};
 
 use super::age::{failure_lifetime, prefetch_at};
 use super::{Action, LOOKUP, MAX_WAITERS, Shard, stale_entry};
 use crate::cache::Entry;
 use crate::counters::Counters;
 use crate::failure::{Failed, Failure, Fault};
+use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
 use crate::pending::{Lookup, Ticket, Waiter};
 use crate::quota::Rank;
@@ -190,13 +191,18 @@ impl<C> Shard<C> {
         let Some(lookup) = self.end(ticket.slot) else {
             return;
         };
+        let is_past_cache = lookup.key.has(Key::PAST_CACHE);
+        let told = is_past_cache.then(|| format!("{} answered", ticket.nameserver));
         let mut room = MAX_REPLIES;
         for (waiter, turn) in lookup.waiters.into_iter().zip(0..) {
             let content = Content::Answer {
                 packed: &answer.packed,
                 ttls: Ttls::Aged(0),
                 turn,
-                ede: None,
+                ede: told.as_deref().map(|text| Ede {
+                    code: ede::OTHER,
+                    text,
+                }),
             };
             let counters = &mut self.counters;
             actions.push(reply_to(
@@ -206,6 +212,9 @@ impl<C> Shard<C> {
                 counters,
                 &mut self.scratch,
             ));
+        }
+        if is_past_cache {
+            return;
         }
         if answer.lifetime == 0 && lookup.rank == Rank::Prefetch {
             // The nameserver's own cache is about to expire as well; what is known is fresh still.
@@ -271,6 +280,10 @@ impl<C> Shard<C> {
                 &mut self.scratch,
             ));
         }
+        if lookup.key.has(Key::PAST_CACHE) {
+            return;
+        }
+        self.failures.add(now, lookup.hash, &lookup.key, failure);
         if failure == Failure::Quota || lookup.rank == Rank::Prefetch {
             return;
         }

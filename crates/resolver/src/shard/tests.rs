@@ -3,6 +3,7 @@
 
 mod cache;
 mod coalescing;
+mod explain;
 mod failover;
 mod failures;
 mod link;

@@ -1,0 +1,36 @@
+//! What the commands that ask a running proxify have in common.
+
+use std::io::{self, IsTerminal, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use control::{AskError, Reply, Request, SOCKET, Style};
+
+use super::NO;
+use crate::Failure;
+
+/// Asks the proxify that serves names here.
+pub(super) fn ask(request: &Request) -> Result<Reply, AskError> {
+    control::ask(Path::new(SOCKET), request)
+}
+
+/// Says why there is no answer, and with which code to exit: that nobody is there is an answer.
+pub(super) fn failed(command: &str, error: &AskError) -> ExitCode {
+    let _ = writeln!(io::stderr(), "proxify {command}: {error}");
+    match error {
+        AskError::Nobody { .. } => NO.into(),
+        _ => Failure::UNAVAILABLE.into(),
+    }
+}
+
+/// A reader that has gone has read enough.
+pub(super) fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+pub(super) fn style() -> Style {
+    Style::new(
+        io::stdout().is_terminal(),
+        std::env::var_os("NO_COLOR").as_deref(),
+    )
+}
