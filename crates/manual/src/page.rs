@@ -66,16 +66,13 @@ fn render(command: Command, page: &str, section: &str, others: &[String]) -> Str
     let usage = usage.trim_start_matches("Usage:");
     let usage: Vec<&str> = usage.lines().map(str::trim).collect();
     let version = env!("CARGO_PKG_VERSION");
-    let man = Man::new(command.name(page.to_owned()).version(version))
-        .title(page)
-        .section(section)
-        .source(format!("proxify {version}"))
-        .manual("proxify");
+    let man = Man::new(command.name(page.to_owned()).version(version));
+    // Without a date: the version says more, and the page is the same whenever it is made.
+    let mut text = format!(".TH {page} {section} \"\" \"proxify {version}\" proxify\n");
     let mut bytes = Vec::new();
     // Writing to memory cannot fail.
-    let _ = man.render_title(&mut bytes);
     let _ = man.render_name_section(&mut bytes);
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    text.push_str(&String::from_utf8_lossy(&bytes));
     as_it_stands(&mut text, "SYNOPSIS", &usage.join("\n"));
     bytes.clear();
     let _ = man.render_description_section(&mut bytes);
@@ -108,8 +105,10 @@ fn as_it_stands(text: &mut String, title: &str, body: &str) {
 
 fn prose(text: &mut String, title: &str, paragraphs: &[String]) {
     let _ = writeln!(text, ".SH {title}");
-    for paragraph in paragraphs {
-        let _ = writeln!(text, ".PP");
+    for (at, paragraph) in paragraphs.iter().enumerate() {
+        if at > 0 {
+            let _ = writeln!(text, ".PP");
+        }
         for line in paragraph.lines() {
             let _ = writeln!(text, "{}", escaped(line.trim_start()));
         }
