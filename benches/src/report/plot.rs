@@ -12,16 +12,20 @@ const BAR: f64 = 22.0;
 const TITLE: f64 = 40.0;
 const FIGURE: f64 = 80.0;
 
-/// Horizontal bars, one panel for each row that compares the other caches.
+/// Panels: what most ask about comes first in the table, and more is for who reads that.
+const PANELS: usize = 4;
+
+/// Horizontal bars, one panel for each of the first rows that compare the other caches.
 pub(super) fn render(rows: &[Row]) -> String {
     let mut body = String::new();
     let mut y = 0.0;
-    for row in rows.iter().filter(|row| row.best_peer(false).is_some()) {
+    let compared = rows.iter().filter(|row| row.best_peer(false).is_some());
+    for row in compared.take(PANELS) {
         let most = row.values.iter().map(|(_, value)| *value);
         let most = most.fold(f64::MIN_POSITIVE, f64::max);
         let _ = writeln!(
             body,
-            r#"<text x="0" y="{:.0}" class="title">{}, {}</text>"#,
+            r#"<text x="10" y="{:.0}" class="title">{}, {}</text>"#,
             y + TITLE - 14.0,
             row.what,
             row.unit
