@@ -15,6 +15,7 @@ mod check;
 mod explain;
 mod operator;
 mod status;
+mod values;
 
 /// The answer to an operator's question is no.
 const NO: u8 = 1;

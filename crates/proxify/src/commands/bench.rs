@@ -22,9 +22,11 @@ use tokio::time::timeout;
 use vpc::{Found, Nameservers};
 
 use self::progress::Bar;
-use self::values::{Way, duration, region, server};
+use self::values::{Way, duration};
 use crate::Failure;
 use crate::cli::read_command;
+use crate::commands::operator::print;
+use crate::commands::values::{region, server};
 use crate::commands::{NO, place};
 use crate::resolv_conf;
 
@@ -196,8 +198,7 @@ fn run(line: &Line) -> Result<Report, Error> {
         error => Error::Run(error),
     })?;
     report.missing.extend(missing);
-    // A reader that has gone has read enough.
-    let _ = io::stdout().write_all(line.text(&report).as_bytes());
+    print(&line.text(&report));
     for (file, text) in [
         (html, Report::html as fn(&Report) -> String),
         (svg, Report::svg),

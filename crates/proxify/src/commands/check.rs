@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,13 +15,12 @@ use link::{Address, Parent};
 
 use crate::Failure;
 use crate::cli::read_command;
+use crate::commands::operator::print;
+use crate::commands::values::{DNS_PORT, region, server};
 use crate::commands::{NO, place};
 
 /// Who is asked where no `--server` says it, as every program is.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-
-/// RFC 1035 §4.2.
-const DNS_PORT: u16 = 53;
 
 /// Shows what AWS names resolve to, and whether traffic to them stays private.
 ///
@@ -169,8 +168,7 @@ impl Line {
             true => format!("{:#}\n", report.json()),
             false => report.text(style),
         };
-        // A reader that has gone has read enough.
-        let _ = io::stdout().write_all(text.as_bytes());
+        print(&text);
         let nobody_answered = report.count(Verdict::Failed) == report.names.len()
             && report.names.iter().all(|name| name.is_unanswered);
         if nobody_answered {
@@ -203,24 +201,5 @@ fn name(text: &str) -> Result<Name, String> {
     match name.is_root() {
         true => Err("the root has no addresses".to_owned()),
         false => Ok(name),
-    }
-}
-
-fn server(text: &str) -> Result<SocketAddr, String> {
-    text.parse::<SocketAddr>()
-        .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)))
-        .map_err(|_| {
-            "write an address such as 10.0.0.2, 10.0.0.2:53 or [fd00:ec2::253]:53".to_owned()
-        })
-}
-
-fn region(text: &str) -> Result<String, String> {
-    let is_region = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    match is_region {
-        true => Ok(text.to_owned()),
-        false => Err("write a region such as eu-central-1".to_owned()),
     }
 }

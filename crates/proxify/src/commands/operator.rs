@@ -1,4 +1,4 @@
-//! What the commands that ask a running proxify have in common.
+//! What commands have in common: how they ask a running proxify, and how they print.
 
 use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;

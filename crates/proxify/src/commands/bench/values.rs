@@ -1,13 +1,9 @@
-//! What `bench`'s options take.
+//! What `bench`'s own options take.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use measure::MAX_DURATION;
-
-/// RFC 1035 §4.2.
-const DNS_PORT: u16 = 53;
 
 /// A run that says anything.
 const LEAST: Duration = Duration::from_millis(100);
@@ -19,15 +15,6 @@ pub(super) enum Way {
     Tcp,
     Getaddrinfo,
     Upstream,
-}
-
-/// `IP`, `IP:PORT`, `[v6]:PORT`.
-pub(super) fn server(text: &str) -> Result<SocketAddr, String> {
-    text.parse::<SocketAddr>()
-        .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)))
-        .map_err(|_| {
-            "write an address such as 10.0.0.2, 10.0.0.2:53 or [fd00:ec2::253]:53".to_owned()
-        })
 }
 
 /// `5`, `5s`, `500ms`, `2m`.
@@ -53,18 +40,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             MAX_DURATION.as_secs() / 60
         )
     })
-}
-
-/// A region's name; whether AWS has it, DNS will tell.
-pub(super) fn region(text: &str) -> Result<String, String> {
-    let is_region = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    match is_region {
-        true => Ok(text.to_owned()),
-        false => Err("write a region such as eu-central-1".to_owned()),
-    }
 }
 
 #[cfg(test)]
