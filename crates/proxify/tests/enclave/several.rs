@@ -83,12 +83,14 @@ fn a_foreign_listener_is_named() {
 fn what_others_write_is_put_right_by_the_next_owner_and_does_not_become_the_original() {
     let enclave = Enclave::new();
     let script = r#"
-        holder() { "$PROXIFY" -- sh -c "until [ -e $1.end ]; do sleep 0.02; done" & }
+        holder() { "$PROXIFY" -- sh -c "touch $1.up; until [ -e $1.end ]; do sleep 0.02; done" & }
         ours() { grep -q nameserver.127.0.0.1 resolv.conf; }
         foreign() { echo nameserver 6.6.6.6 > resolv.conf; }
         holder one; one=$!
         until_true serves
         holder two; two=$!
+        # It stands in the queue: one that comes after the kill takes what it finds for the original.
+        until_true '[ -e two.up ]'
         foreign
         until_true ours
         # The owner is killed before it can look.
