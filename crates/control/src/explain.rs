@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::client::AskError;
 use crate::protocol::{Cached, Explanation, LastFailure, Left, Looked, Reply, Request, UnderWay};
-use crate::status::Nameserver;
+use report::Nameserver;
 
 mod answer;
 mod expansion;

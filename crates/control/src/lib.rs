@@ -9,11 +9,11 @@
 //! {"explained":{"cached":{"age_ms":38000,"left":{"fresh":22000},"message":"0000…"},…}}
 //! ```
 //!
-//! - [`Status`]: how proxify is; also what travels to the parent, and what metrics are made of;
+//! - [`Status`], from `report`: how proxify is;
 //! - [`Server`] and [`ask`]: both ends of the socket;
 //! - [`explain`]: what a libc would do with a name before and behind the stub, put together by the
 //!   command. Answers come to it as bytes: the process that serves names parses no more than it needs;
-//! - `show`: status and explanations as text for people.
+//! - `show`: explanations as text for people.
 
 #![forbid(unsafe_code)]
 
@@ -23,15 +23,14 @@ mod protocol;
 mod server;
 mod show;
 mod socket;
-mod status;
-mod style;
 
 pub use client::{AskError, ask};
 pub use protocol::{Cached, Explanation, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay};
+pub use report::{
+    Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
+};
 pub use server::Server;
 pub use socket::SocketError;
-pub use status::{Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Totals};
-pub use style::Style;
 
 /// Where the proxify that serves names is asked.
 pub const SOCKET: &str = "/run/proxify.sock";

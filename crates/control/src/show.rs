@@ -1,129 +1,236 @@
-//! Text for people: two columns, a label and what it is about.
-
 use std::fmt::Write as _;
 use std::time::Duration;
 
-mod explain;
-mod status;
+use crate::explain::{
+    Answer, Ede, Expansion, FromCache, Now, Outcome, Record, Report, Tried, Verdict, reason,
+};
+use crate::protocol::{LastFailure, Left};
+use report::text::{Lines, aligned, millis, span};
+use report::{Nameserver, Style, health};
 
-/// A table of two columns, the left one of labels.
-struct Lines {
-    text: String,
-    indent: usize,
-    width: usize,
-}
+/// Columns that labels take.
+const LABELS: usize = 8;
 
-impl Lines {
-    fn new(indent: usize, width: usize) -> Self {
-        Self {
-            text: String::new(),
-            indent,
-            width,
+impl Report {
+    /// The explanation as text for people, line ends included.
+    #[must_use]
+    pub fn show(&self, style: Style) -> String {
+        let mut lines = Lines::new(2, LABELS);
+        let _ = writeln!(lines.text, "{}", self.headline(style));
+        if self.is_outdated {
+            let name = self.tried.last().map_or("", |tried| &tried.name);
+            let advice = format!(
+                "That is the cache's word: upstream says otherwise now. `proxify cache flush {name}`"
+            );
+            let _ = writeln!(lines.text, "{}", style.poor(advice));
+        }
+        lines.text.push('\n');
+        if let Some(expansion) = &self.expansion {
+            lines.push("search", expansion.show());
+            lines.push("hosts", self.hosts());
+        }
+        let mut last: Option<&Tried> = None;
+        for tried in &self.tried {
+            let is_new = last.is_none_or(|last| last.name != tried.name);
+            let is_renamed = tried.name != self.name.trim_end_matches('.');
+            if is_new && (last.is_some() || is_renamed) {
+                let _ = writeln!(lines.text, "\n{}", style.bold(&tried.name));
+            }
+            if is_new {
+                tried.who(&mut lines, style);
+            }
+            let _ = writeln!(lines.text, "\n  {}", style.bold(&tried.rtype));
+            tried.show(&mut lines, style);
+            last = Some(tried);
+        }
+        lines.text
+    }
+
+    fn headline(&self, style: Style) -> String {
+        let name = style.bold(&self.name);
+        let list = self.because.join(", ");
+        match self.verdict {
+            Verdict::Hosts => format!("{name} {} {list}", style.good("is in /etc/hosts:")),
+            Verdict::Resolves => format!("{name} {} {list}", style.good("resolves:")),
+            Verdict::Cached => {
+                let why = style.poor("resolves from the cache alone, upstream does not answer:");
+                format!("{name} {why} {list}")
+            }
+            Verdict::NoData => {
+                let types: Vec<&str> = self.tried.iter().map(|tried| &*tried.rtype).collect();
+                let mut types = types;
+                types.dedup();
+                let types = types.get(..2).unwrap_or(&types).join(" or ");
+                format!(
+                    "{name} {}",
+                    style.bad(format_args!("exists, without {types}"))
+                )
+            }
+            Verdict::NxDomain => format!("{name} {}", style.bad("does not exist")),
+            Verdict::Fails => format!("{name} {} {list}", style.bad("does not resolve:")),
         }
     }
 
-    /// A line; without a label it goes on with the one before.
-    fn push(&mut self, label: &str, value: impl AsRef<str>) {
-        let (indent, width) = (self.indent, self.width);
-        let line = format!("{:indent$}{label:width$}  {}", "", value.as_ref());
-        let _ = writeln!(self.text, "{}", line.trim_end());
-    }
-}
-
-/// Rows whose cells stand under each other, two blanks apart.
-fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+    fn hosts(&self) -> String {
+        if self.hosts.is_empty() {
+            return "not in /etc/hosts".to_owned();
         }
-    }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        line.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
-}
-
-/// A time in its largest two units.
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let two = |large: u64, unit: &str, small: u64, next: &str| match small {
-        0 => format!("{large} {unit}"),
-        small => format!("{large} {unit} {small} {next}"),
-    };
-    match time.as_micros() {
-        0..1_000 => "less than 1 ms".to_owned(),
-        micros @ 1_000..100_000 => format!("{}.{} ms", micros / 1000, micros / 100 % 10),
-        100_000..1_000_000 => format!("{} ms", time.as_millis()),
-        _ if minutes == 0 => format!("{seconds} s"),
-        _ if hours == 0 => two(minutes, "min", seconds % 60, "s"),
-        _ if days == 0 => two(hours, "h", minutes % 60, "min"),
-        _ => two(days, "d", hours % 24, "h"),
+        let found: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        format!("/etc/hosts has {}: programs ask nobody", found.join(", "))
     }
 }
 
-fn millis(millis: u64) -> String {
-    span(Duration::from_millis(millis))
-}
-
-/// A size in the largest unit that leaves a digit before the point.
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) if bytes.is_multiple_of(*unit) => format!("{} {name}", bytes / unit),
-        Some((unit, name)) => {
-            format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+impl Expansion {
+    fn show(&self) -> String {
+        let [first, others @ ..] = &*self.names else {
+            return String::new();
+        };
+        if others.is_empty() {
+            return match self.search.is_empty() {
+                true => "as it is: there is no search list".to_owned(),
+                false => "as it is: its final dot says so".to_owned(),
+            };
         }
-        None => format!("{bytes} bytes"),
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        format!(
+            "{first}, then {} (ndots is {})",
+            others.join(", "),
+            self.ndots
+        )
     }
 }
 
-/// `1 entry`, `2 entries`.
-fn count(number: u64, one: &str, many: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        number => format!("{number} {many}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_are_short() {
-        for (millis, text) in [
-            (0, "less than 1 ms"),
-            (1, "1.0 ms"),
-            (99, "99.0 ms"),
-            (100, "100 ms"),
-            (1_999, "1 s"),
-            (60_000, "1 min"),
-            (3_599_000, "59 min 59 s"),
-            (3_660_000, "1 h 1 min"),
-            (90_000_000, "1 d 1 h"),
-        ] {
-            assert_eq!(span(Duration::from_millis(millis)), text);
+impl Tried {
+    /// Who answers for this name.
+    fn who(&self, lines: &mut Lines, style: Style) {
+        if let Some(why) = &self.local {
+            return lines.push(
+                "route",
+                format!("none: proxify answers it by itself, {why}"),
+            );
         }
-        for (bytes, text) in [
-            (1023, "1023 bytes"),
-            (1 << 10, "1 KiB"),
-            (1536, "1.5 KiB"),
-            (16 << 20, "16 MiB"),
-            ((1 << 30) - 1, "1023.9 MiB"),
-        ] {
-            assert_eq!(size(bytes), text);
+        let route = match &*self.route {
+            "." => "no --route takes it".to_owned(),
+            suffix => format!("--route {suffix}"),
+        };
+        lines.push("route", route);
+        if self.nameservers.is_empty() {
+            lines.push("asked", style.bad("nobody: no nameserver is known yet"));
+        }
+        let row = |nameserver: &Nameserver| {
+            [
+                nameserver.address.clone(),
+                health(nameserver).to_owned(),
+                nameserver.source.clone(),
+            ]
+        };
+        let rows: Vec<_> = self.nameservers.iter().map(row).collect();
+        for (index, line) in aligned(&rows).into_iter().enumerate() {
+            lines.push(if index == 0 { "asked" } else { "" }, line);
         }
     }
 
-    #[test]
-    fn columns_stand_under_each_other() {
-        let rows = [["a", "b", ""], ["ccc", "é", "d"]].map(|row| row.map(str::to_owned));
-        assert_eq!(aligned(&rows), ["a    b", "ccc  é  d"]);
+    fn show(&self, lines: &mut Lines, style: Style) {
+        match &self.cached {
+            Some(cached) => {
+                lines.push("cache", cached.show(style));
+                self.list(lines, &cached.answer);
+            }
+            None if self.local.is_none() => lines.push("cache", "nothing"),
+            None => {}
+        }
+        if let Some(under_way) = &self.under_way {
+            let whom = match (&under_way.asked, under_way.is_queued) {
+                (_, true) => "waits for the quota".to_owned(),
+                (Some(asked), false) => format!("{asked} is being asked"),
+                (None, false) => "nobody can be asked".to_owned(),
+            };
+            let since = millis(under_way.since_ms);
+            let clients = under_way.waiting_clients;
+            lines.push("meanwhile", format!("{whom}, for {since}; {clients} wait"));
+        }
+        if let Some(LastFailure { ago_ms, ede, text }) = &self.last_failure {
+            let ago = millis(*ago_ms);
+            let text = Ede::new(*ede, text).text;
+            lines.push("failed", format!("{ago} ago: {text} (EDE {ede})"));
+        }
+        if let Some(Now { took_us, answer }) = &self.now {
+            lines.push("now", answer.show(*took_us, self, style));
+            self.list(lines, answer);
+        }
+    }
+
+    fn list(&self, lines: &mut Lines, answer: &Answer) {
+        if let Some(why) = &answer.unreadable {
+            lines.push("", format!("its records cannot be shown: {why}"));
+        }
+        // The owner is no news where it is the name itself.
+        let is_own = |name: &String| name.eq_ignore_ascii_case(&self.name);
+        let are_own = answer.records.iter().all(|record| is_own(&record.name));
+        let owner = |record: &Record| match are_own {
+            true => String::new(),
+            false => format!("  {}", record.name),
+        };
+        let row = |record: &Record| {
+            let Record { rtype, data, .. } = record.clone();
+            [owner(record), record.ttl.to_string(), rtype, data]
+        };
+        let rows: Vec<_> = answer.records.iter().map(row).collect();
+        for line in aligned(&rows) {
+            // Without owners their column is the two blanks behind it.
+            lines.push("", line);
+        }
+    }
+}
+
+impl FromCache {
+    fn show(&self, style: Style) -> String {
+        let age = millis(self.age_ms);
+        let what = match self.answer.outcome {
+            Outcome::Records => "",
+            Outcome::NoData => "no such type, ",
+            Outcome::NxDomain => "no such name, ",
+            Outcome::Failure => "",
+        };
+        match self.left {
+            Left::Fresh(left) => {
+                format!(
+                    "{what}{}, {age} old",
+                    style.good(format_args!("fresh for {}", millis(left)))
+                )
+            }
+            Left::Stale(left) => {
+                let stale = style.poor("stale");
+                let left = millis(left);
+                format!("{what}{stale}, {age} old; given for {left} more while upstream is silent")
+            }
+            Left::Superseded(_) => {
+                let stale = style.poor("from other nameservers");
+                format!("{what}{stale} than are asked now, {age} old: as good as stale")
+            }
+            Left::Failure(left) => {
+                let failure = style.bad(reason(&self.answer));
+                format!("{failure}, {age} old; nobody is asked for {}", millis(left))
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn show(&self, took_us: u64, tried: &Tried, style: Style) -> String {
+        let took = span(Duration::from_micros(took_us));
+        if self.outcome == Outcome::Failure {
+            return format!("{} after {took}", style.bad(reason(self)));
+        }
+        let who = match self.said() {
+            Some(said) => format!("{said} in {took}"),
+            None if tried.local.is_some() => "proxify answers".to_owned(),
+            None => format!("answered in {took}"),
+        };
+        match self.outcome {
+            Outcome::NoData => format!("{who}: {}", style.poor("no such type")),
+            Outcome::NxDomain => format!("{who}: {}", style.bad("no such name")),
+            Outcome::Records | Outcome::Failure => who,
+        }
     }
 }

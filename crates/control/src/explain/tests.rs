@@ -5,8 +5,8 @@ use hickory_proto::rr::{Name, RData, Record as Decoded};
 
 use super::*;
 use crate::protocol::Hex;
-use crate::status::Health;
-use crate::style::Style;
+use report::Health;
+use report::Style;
 
 /// What upstream says of a name: an address, no such type, no such name, or a failure.
 enum Says {

@@ -23,22 +23,26 @@ impl Style {
     }
 
     /// What one looks for first.
-    pub(crate) fn bold(self, text: impl Display) -> String {
+    #[must_use]
+    pub fn bold(self, text: impl Display) -> String {
         self.paint(anstyle::Style::new().effects(Effects::BOLD), text)
     }
 
     /// All is well.
-    pub(crate) fn good(self, text: impl Display) -> String {
+    #[must_use]
+    pub fn good(self, text: impl Display) -> String {
         self.paint(AnsiColor::Green.on_default(), text)
     }
 
     /// It works, and not as it should.
-    pub(crate) fn poor(self, text: impl Display) -> String {
+    #[must_use]
+    pub fn poor(self, text: impl Display) -> String {
         self.paint(AnsiColor::Yellow.on_default(), text)
     }
 
     /// It does not work.
-    pub(crate) fn bad(self, text: impl Display) -> String {
+    #[must_use]
+    pub fn bad(self, text: impl Display) -> String {
         self.paint(AnsiColor::Red.on_default(), text)
     }
 

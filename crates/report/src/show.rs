@@ -1,9 +1,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Lines, aligned, count, size, span};
 use crate::status::{Gauges, Health, Link, Nameserver, ParentKind, Port, Status, Totals};
 use crate::style::Style;
+use crate::text::{Lines, aligned, count, size, span};
 
 /// Columns that labels take.
 const LABELS: usize = 11;
@@ -208,7 +208,9 @@ impl Status {
 }
 
 /// How a nameserver has behaved, in a word.
-pub(super) fn health(nameserver: &Nameserver) -> &'static str {
+/// How a nameserver has behaved, in words.
+#[must_use]
+pub fn health(nameserver: &Nameserver) -> &'static str {
     match (nameserver.health, nameserver.connected) {
         (Health::Answers, _) => "answers",
         (Health::Resting, _) => "does not answer",
