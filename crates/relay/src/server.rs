@@ -26,6 +26,9 @@ use crate::{connection, resolv_conf};
 /// as connections end, and asking again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often lines that were left out are looked for, to be counted.
+const COUNTS: Duration = Duration::from_secs(1);
+
 /// What the connections of a relay have in common.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -55,7 +58,7 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
     background.spawn(resolv_conf::watch(config.resolv_conf, texts));
     let quota = Arc::clone(&relay);
     background.spawn(async move { quota.quota.run().await });
-    let mut flush = interval(floods::INTERVAL);
+    let mut flush = interval(COUNTS);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let mut shutdown = pin!(shutdown);
@@ -124,13 +127,13 @@ impl Relay {
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             quota: Quota::new(config.limits.upstream_pps),
-            floods: Mutex::default(),
+            floods: Mutex::new(Floods::new(floods::FAILURE)),
             refusals: Mutex::default(),
-            news: Mutex::default(),
+            news: Mutex::new(Floods::new(floods::NEWS)),
         }
     }
 
-    /// Writes a line about a peer, unless the same was written within the last second.
+    /// Writes a line about a peer, unless one of its kind was written within the last minute.
     pub(crate) fn complain(&self, peer: Option<Peer>, kind: &'static str, detail: &dyn Display) {
         let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
         if floods.admit(peer, kind, Instant::now()) {
@@ -149,7 +152,7 @@ impl Relay {
         }
     }
 
-    /// Writes a line about what a peer is given, likewise once a second.
+    /// Writes a line about what a peer is given, once a second.
     pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.admit(Some(peer), kind, Instant::now()) {

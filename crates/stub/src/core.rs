@@ -24,6 +24,7 @@ use wire::{HEADER, Name};
 
 use crate::alarm::{Alarm, Sleep};
 use crate::handle::{Link, Nameserver, Status};
+use crate::query_log;
 use crate::tcp::Replies;
 use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
@@ -92,6 +93,11 @@ impl Core {
             alarm: Alarm::new(),
             reach,
         }
+    }
+
+    /// From now on each query has a line in the log.
+    pub(crate) fn log_queries(&self) {
+        self.lock().shard.log_queries(now());
     }
 
     pub(crate) fn sockets(&self) -> usize {
@@ -366,7 +372,9 @@ impl Core {
     fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state);
+        let logged = state.shard.take_logged();
         self.finish(state);
+        query_log::write(&logged);
         result
     }
 

@@ -154,13 +154,13 @@ impl<C> Shard<C> {
             return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
         }
         if let Some(slot) = slot {
-            self.pending.wait(slot, Waiter::new(client, &asker));
+            self.pending.wait(slot, Waiter::new(client, &asker, None));
             return Step::Wait;
         }
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, None, Rank::New);
         let slot = self.pending.insert(lookup);
-        self.pending.wait(slot, Waiter::new(client, &asker));
+        self.pending.wait(slot, Waiter::new(client, &asker, None));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
