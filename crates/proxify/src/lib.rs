@@ -115,7 +115,9 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
         match lo::give_addresses() {
             Ok(true) => info!("lo has addresses of its own now, which AI_ADDRCONFIG counts"),
             Ok(false) => {}
-            Err(error) => warn!("{error}"),
+            Err(error) => {
+                warn!(%error, "lo stays without addresses of its own: programs may look up IPv4 or IPv6 in vain")
+            }
         }
     } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {
         info!("outside an enclave TCP goes its own way: routes and packet rules stay as they are");
@@ -192,7 +194,7 @@ async fn work(
 /// that a start takes is needed still.
 fn give_up_privileges() {
     if let Err(error) = privileges::keep(&NEEDED) {
-        warn!("names are served with more privileges than that takes: {error}");
+        warn!(%error, "names are served with more privileges than that takes");
     }
 }
 

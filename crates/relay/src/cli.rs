@@ -205,7 +205,7 @@ fn run(options: Options) -> Result<(), RelayError> {
     raise_descriptor_limit();
     // Before there are threads, who begin with what is left.
     if let Err(error) = privileges::keep(needed(&options.listen)) {
-        warn!("enclaves are served with more privileges than that takes: {error}");
+        warn!(%error, "enclaves are served with more privileges than that takes");
     }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = runtime::Builder::new_multi_thread()
@@ -246,7 +246,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
     } else {
         Listener::bind(&options.listen, options.port)?
     };
-    info!("listening on {listener}");
+    info!(address = %listener, "listening");
     ready::announce(ready_fd)?;
     let config = Config {
         policy: Policy {
@@ -265,8 +265,8 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
     };
     let shutdown = async move {
         tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM"),
-            _ = interrupt.recv() => info!("SIGINT"),
+            _ = terminate.recv() => info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => info!(signal = "SIGINT", "stopping"),
         }
     };
     serve(listener, config, shutdown).await;
@@ -315,9 +315,12 @@ pub(crate) fn raise_descriptor_limit() {
     }
     let raised = wanted.min(hard);
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, raised, hard) {
-        warn!("cannot raise the limit on open files from {soft} to {raised}: {error}");
+        warn!(now = soft, wanted = raised, %error, "cannot raise the limit on open files");
     } else if raised < wanted {
-        info!("the limit on open files is {hard}, a full relay needs {wanted}: raise LimitNOFILE");
+        info!(
+            limit = hard,
+            wanted, "a full relay needs more open files: raise LimitNOFILE"
+        );
     }
 }
 

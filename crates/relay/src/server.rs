@@ -11,6 +11,7 @@ use link::{Command, Listener, Peer, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::field::{DisplayValue, display};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
@@ -138,7 +139,7 @@ impl Relay {
         let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
         if floods.admit(peer, kind, Instant::now()) {
             drop(floods);
-            warn!(peer = name(peer), "{kind}: {detail}");
+            warn!(why = %detail, peer = name(peer), "{kind}");
         }
     }
 
@@ -147,8 +148,8 @@ impl Relay {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         match refusals.admit(peer, to, Instant::now()) {
             None => {}
-            Some(Destination::One(_)) => warn!(%peer, "not allowed: {command}: {denied}"),
-            Some(others) => warn!(%peer, "not allowed: {others}, the last {command}: {denied}"),
+            Some(Destination::One(_)) => warn!(%command, why = %denied, %peer, "not allowed"),
+            Some(others) => warn!(last = %command, why = %denied, %peer, "not allowed: {others}"),
         }
     }
 
@@ -157,7 +158,7 @@ impl Relay {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.admit(Some(peer), kind, Instant::now()) {
             drop(news);
-            info!(peer = %peer, "{kind} {detail}");
+            info!(what = %detail, %peer, "{kind}");
         }
     }
 
@@ -167,18 +168,18 @@ impl Relay {
             floods.flush(Instant::now())
         };
         for (peer, kind, count) in flush(&self.floods) {
-            warn!(peer = name(peer), count, "{kind}: {count} more");
+            warn!(peer = name(peer), count, "{kind}: more");
         }
         for (peer, kind, count) in flush(&self.news) {
-            info!(peer = name(peer), count, "{kind}: {count} more");
+            info!(peer = name(peer), count, "{kind}: more");
         }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {
-            warn!(%peer, count, "not allowed: {destination}: {count} more");
+            warn!(%peer, to = %destination, count, "not allowed: more");
         }
     }
 }
 
-fn name(peer: Option<Peer>) -> Option<String> {
-    peer.map(|peer| peer.to_string())
+fn name(peer: Option<Peer>) -> Option<DisplayValue<Peer>> {
+    peer.map(display)
 }

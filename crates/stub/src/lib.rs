@@ -48,8 +48,8 @@ pub use crate::query_log::QUERY_LOG;
 use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{
-    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins, PinsError,
-    Route, Routes, RoutesError, UnderWay,
+    Cached, Counters, Explained, Health, Held, LastFailure, Left, Load, Local, Pin, Pins,
+    PinsError, Route, Routes, RoutesError, UnderWay,
 };
 pub use wire::{Name, ParseNameError};
 
@@ -212,7 +212,16 @@ impl Stub {
             }
         }
         let counters = core.counters();
-        info!(?counters, "stub ends");
+        info!(
+            queries = counters.queries,
+            hits = counters.hits,
+            stale = counters.stale,
+            local = counters.local,
+            misses = counters.misses,
+            servfail = counters.servfail,
+            packets = counters.packets,
+            "stub ends"
+        );
         tasks.shutdown().await;
         upstreams.shutdown().await;
     }
