@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
+    ("logging", &["privileges"]),
     ("egress", &["link", "privileges"]),
     ("publish", &["link", "privileges"]),
     ("report", &[]),
@@ -19,7 +20,10 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "privileges", "resolv", "wire"]),
+    (
+        "relay",
+        &["link", "logging", "privileges", "resolv", "wire"],
+    ),
     (
         "proxify",
         &[
@@ -27,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "control",
             "egress",
             "link",
+            "logging",
             "measure",
             "privileges",
             "publish",

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -99,6 +100,8 @@ pub(crate) struct Lookup<C> {
 /// A client whose query waits for a lookup.
 pub(crate) struct Waiter<C> {
     pub(crate) client: C,
+    /// When it asked, if the log of queries is to have it.
+    pub(crate) began: Option<Instant>,
     id: u16,
     flags: Flags,
     edns: Option<Edns>,
@@ -109,9 +112,10 @@ pub(crate) struct Waiter<C> {
 }
 
 impl<C> Waiter<C> {
-    pub(crate) fn new(client: C, asker: &Asker<'_>) -> Self {
+    pub(crate) fn new(client: C, asker: &Asker<'_>, began: Option<Instant>) -> Self {
         Self {
             client,
+            began,
             id: asker.id,
             flags: asker.flags,
             edns: asker.edns,

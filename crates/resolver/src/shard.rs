@@ -8,13 +8,14 @@ use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
 use crate::counters::{Counters, Rate};
-use crate::failure::Failure;
+use crate::failure::{Failure, Shown};
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
 use crate::link::Link;
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::pins::{Pins, Refusal, Reports};
 use crate::policy::{self, Verdict};
+use crate::query_log::{Logged, Outcome, QueryLog};
 use crate::quota::{Quota, Rank};
 use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
 use crate::routes::{Routes, Upstreams, Via};
@@ -33,6 +34,7 @@ mod lab;
 mod lookup;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod random;
+mod replies;
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +86,7 @@ pub struct Shard<C> {
     /// Of packets to nameservers.
     rate: Rate,
     failures: Failures,
+    log: QueryLog,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
 }
@@ -149,6 +152,7 @@ impl<C> Shard<C> {
             counters: Counters::default(),
             rate: Rate::default(),
             failures: Failures::default(),
+            log: QueryLog::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
     }
@@ -166,6 +170,7 @@ impl<C> Shard<C> {
         packet: &[u8],
         out: &mut [u8],
     ) -> Step {
+        let came = now;
         let now = self.millis(now);
         let query = match Query::parse(packet) {
             Ok(query) => query,
@@ -179,6 +184,9 @@ impl<C> Shard<C> {
             }) => {
                 self.counters.queries += 1;
                 self.counters.local += 1;
+                if let Some(notes) = self.log.at(came) {
+                    notes.malformed(transport, rcode);
+                }
                 return Step::Reply(reply::reject(packet, rcode, question_end, out));
             }
         };
@@ -187,18 +195,29 @@ impl<C> Shard<C> {
         let key = Key::new(&query.question, key_flags(&query));
         match policy::judge(&query.question) {
             Verdict::Forward => {}
-            verdict => return Step::Reply(self.reply_locally(now, &asker, &key, verdict, out)),
+            verdict => {
+                let length = self.reply_locally(now, &asker, &key, verdict, out);
+                if let Some(notes) = self.log.at(came) {
+                    notes.at_once(&asker, Outcome::Policy, None, written(out, length));
+                }
+                return Step::Reply(length);
+            }
         }
         let hash = self.hash.of(key.as_bytes());
         if let Some(entry) = self.cache.get(hash, key.as_bytes())
             && entry.is_fresh(now, &self.upstreams)
         {
             self.counters.hits += 1;
-            return match entry.hit(now, &self.quota, &asker, out) {
-                (length, false) => Step::Reply(length),
-                (length, true) => self.prefetch(now, key, hash, length),
+            let (length, is_due) = entry.hit(now, &self.quota, &asker, out);
+            if let Some(notes) = self.log.at(came) {
+                notes.at_once(&asker, Outcome::Hit, None, written(out, length));
+            }
+            return match is_due {
+                false => Step::Reply(length),
+                true => self.prefetch(now, key, hash, length),
             };
         }
+        self.log.at(came);
         self.miss(now, client, &asker, key, hash, out)
     }
 
@@ -210,6 +229,7 @@ impl<C> Shard<C> {
         nameservers: &[SocketAddr],
         actions: &mut Vec<Action<C>>,
     ) {
+        self.log.at(now);
         let upstream = self.upstreams.get_mut(Via::DEFAULT);
         if upstream.servers.are(nameservers) {
             return;
@@ -223,6 +243,7 @@ impl<C> Shard<C> {
     /// Says that the link to the parent is up again: failures are forgotten, and lookups that
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        self.log.at(now);
         self.link.is_heard(self.millis(now));
         self.forget_failures();
         self.ask_what_waits(now, |_| true, actions);
@@ -285,6 +306,16 @@ impl<C> Shard<C> {
         self.reports.take()
     }
 
+    /// Has each query noted from now on, for [`Shard::take_logged`].
+    pub fn log_queries(&mut self, now: Instant) {
+        self.log.start(now);
+    }
+
+    /// The queries that have had their reply since the last call, if they are noted; of a flood not all.
+    pub fn take_logged(&mut self) -> Vec<Logged> {
+        self.log.take()
+    }
+
     /// When [`Shard::tick`] is to be called next; `None` while no lookup is under way.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
@@ -339,9 +370,13 @@ impl<C> Shard<C> {
     ) -> Step {
         if let Some(denial) = denial(&mut self.cache, &self.hash, &self.upstreams, now, &key) {
             self.counters.hits += 1;
-            return match denial.hit(now, &self.quota, asker, out) {
-                (length, false) => Step::Reply(length),
-                (length, true) => self.prefetch(now, key, hash, length),
+            let (length, is_due) = denial.hit(now, &self.quota, asker, out);
+            if let Some(notes) = self.log.notes() {
+                notes.at_once(asker, Outcome::Negative, None, written(out, length));
+            }
+            return match is_due {
+                false => Step::Reply(length),
+                true => self.prefetch(now, key, hash, length),
             };
         }
         let slot = self.pending.find(hash, &key);
@@ -353,7 +388,11 @@ impl<C> Shard<C> {
         if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) {
             rank = Rank::Known;
             if late || full || !fits(rank) || entry.is_to_wait(now, &self.upstreams) {
-                let length = asker.reply(entry.stale(), out);
+                let content = entry.stale();
+                let length = asker.reply(content, out);
+                if let Some(notes) = self.log.notes() {
+                    notes.at_once(asker, Outcome::Stale, content.ede(), written(out, length));
+                }
                 self.counters.stale += 1;
                 return Step::Reply(length);
             }
@@ -361,23 +400,24 @@ impl<C> Shard<C> {
             && let Some(shown) = entry.failure(now, &self.upstreams)
         {
             self.counters.cached_failures += 1;
-            self.counters.servfail += 1;
-            return Step::Reply(asker.reply(Content::Failure(&shown), out));
+            let outcome = Outcome::of_failure(shown.code);
+            return Step::Reply(self.refuse(asker, &shown, outcome, out));
         }
         let fits = fits(rank);
         if full || !fits {
-            let (counter, failure) = match full {
-                true => (&mut self.counters.overload, Failure::Overload),
-                false => (&mut self.counters.over_quota, Failure::Quota),
+            let counters = &mut self.counters;
+            let (counter, failure, outcome) = match full {
+                true => (&mut counters.overload, Failure::Overload, Outcome::Overload),
+                false => (&mut counters.over_quota, Failure::Quota, Outcome::OverQuota),
             };
             *counter += 1;
-            self.counters.servfail += 1;
-            return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
+            return Step::Reply(self.refuse(asker, &failure.show(), outcome, out));
         }
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
             self.join(slot);
-            self.pending.wait(slot, Waiter::new(client, asker));
+            self.pending
+                .wait(slot, Waiter::new(client, asker, self.log.began()));
             return Step::Wait;
         }
         self.counters.misses += 1;
@@ -385,7 +425,8 @@ impl<C> Shard<C> {
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
         let slot = self.begin(now, lookup);
-        self.pending.wait(slot, Waiter::new(client, asker));
+        self.pending
+            .wait(slot, Waiter::new(client, asker, self.log.began()));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
@@ -413,9 +454,29 @@ impl<C> Shard<C> {
         }
     }
 
+    /// Writes a failure that is known at once, and gives its length.
+    fn refuse(
+        &mut self,
+        asker: &Asker<'_>,
+        shown: &Shown,
+        outcome: Outcome,
+        out: &mut [u8],
+    ) -> usize {
+        self.counters.servfail += 1;
+        let length = asker.reply(Content::Failure(shown), out);
+        if let Some(notes) = self.log.notes() {
+            notes.at_once(asker, outcome, Some(shown.code), written(out, length));
+        }
+        length
+    }
+
     fn is_full(&self) -> bool {
         self.pending.len() >= MAX_LOOKUPS
     }
+}
+
+fn written(out: &[u8], length: usize) -> &[u8] {
+    out.get(..length).unwrap_or_default()
 }
 
 /// The entry that says NXDOMAIN of this name: then no type of it exists.
