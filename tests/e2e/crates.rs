@@ -5,21 +5,33 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("check", &[]),
-    ("resolver", &["wire"]),
+    ("histogram", &[]),
+    ("resolver", &["histogram", "wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
-    ("egress", &["link", "privileges"]),
+    ("egress", &["histogram", "link", "privileges"]),
     ("publish", &["link", "privileges"]),
-    ("report", &[]),
+    ("report", &["histogram"]),
+    ("metrics", &["report"]),
     ("control", &["report"]),
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "privileges", "resolv", "wire"]),
+    (
+        "relay",
+        &[
+            "histogram",
+            "link",
+            "metrics",
+            "privileges",
+            "resolv",
+            "wire",
+        ],
+    ),
     (
         "proxify",
         &[
@@ -28,6 +40,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "egress",
             "link",
             "measure",
+            "metrics",
             "privileges",
             "publish",
             "resolv",

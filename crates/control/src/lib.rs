@@ -27,7 +27,7 @@ mod socket;
 pub use client::{AskError, ask};
 pub use protocol::{Cached, Explanation, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay};
 pub use report::{
-    Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
+    Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
 };
 pub use server::Server;
 pub use socket::SocketError;

@@ -8,6 +8,9 @@ mod status;
 mod style;
 pub mod text;
 
+pub use histogram::Histogram;
 pub use show::health;
-pub use status::{Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Totals};
+pub use status::{
+    Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Totals,
+};
 pub use style::Style;

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -31,6 +32,8 @@ pub struct Ticket {
     pub(crate) nameserver: SocketAddr,
     /// OPT was sent.
     pub(crate) edns: bool,
+    /// When it was made.
+    pub(crate) sent: Instant,
 }
 
 /// All lookups under way.
@@ -95,6 +98,8 @@ pub(crate) struct Lookup<C> {
 /// A client whose query waits for a lookup.
 pub(crate) struct Waiter<C> {
     pub(crate) client: C,
+    /// When its query came; none for an operator's.
+    pub(crate) since: Option<Instant>,
     id: u16,
     flags: Flags,
     edns: Option<Edns>,
@@ -105,9 +110,10 @@ pub(crate) struct Waiter<C> {
 }
 
 impl<C> Waiter<C> {
-    pub(crate) fn new(client: C, asker: &Asker<'_>) -> Self {
+    pub(crate) fn new(client: C, since: Option<Instant>, asker: &Asker<'_>) -> Self {
         Self {
             client,
+            since,
             id: asker.id,
             flags: asker.flags,
             edns: asker.edns,

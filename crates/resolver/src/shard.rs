@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
-use crate::counters::{Counters, Rate};
+use crate::counters::{Counters, Rate, Stopwatch};
 use crate::failure::Failure;
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
@@ -79,6 +79,7 @@ pub struct Shard<C> {
     reports: Reports,
     quota: Quota,
     counters: Counters,
+    stopwatch: Stopwatch,
     /// Of packets to nameservers.
     rate: Rate,
     failures: Failures,
@@ -144,6 +145,7 @@ impl<C> Shard<C> {
             pins: config.pins,
             quota: Quota::new(config.upstream_pps),
             counters: Counters::default(),
+            stopwatch: Stopwatch::new(now),
             rate: Rate::default(),
             failures: Failures::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
@@ -163,7 +165,8 @@ impl<C> Shard<C> {
         packet: &[u8],
         out: &mut [u8],
     ) -> Step {
-        let now = self.millis(now);
+        let at = now;
+        let now = self.millis(at);
         let query = match Query::parse(packet) {
             Ok(query) => query,
             Err(QueryError::Ignore) => {
@@ -193,9 +196,13 @@ impl<C> Shard<C> {
             self.counters.hits += 1;
             return match entry.hit(now, &self.quota, &asker, out) {
                 (length, false) => Step::Reply(length),
-                (length, true) => self.prefetch(now, key, hash, length),
+                (length, true) => {
+                    self.stopwatch.now = at;
+                    self.prefetch(now, key, hash, length)
+                }
             };
         }
+        self.stopwatch.now = at;
         self.miss(now, client, &asker, key, hash, out)
     }
 
@@ -239,17 +246,6 @@ impl<C> Shard<C> {
         self.quota.spend(now, packets);
         self.counters.packets += u64::from(packets);
         self.rate.add(now, packets);
-    }
-
-    /// What has been done so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters {
-            cache_entries: self.cache.len() as u64,
-            cache_bytes: self.cache.bytes() as u64,
-            queued: self.quota.len() as u64,
-            ..self.counters
-        }
     }
 
     /// An answer that was refused since the last call and that the operator is to hear of; at most
@@ -350,7 +346,8 @@ impl<C> Shard<C> {
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
             self.join(slot);
-            self.pending.wait(slot, Waiter::new(client, asker));
+            let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+            self.pending.wait(slot, waiter);
             return Step::Wait;
         }
         self.counters.misses += 1;
@@ -358,7 +355,8 @@ impl<C> Shard<C> {
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
         let slot = self.pending.insert(lookup);
-        self.pending.wait(slot, Waiter::new(client, asker));
+        let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+        self.pending.wait(slot, waiter);
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {

@@ -46,8 +46,8 @@ pub use crate::handle::{Handle, Link, Nameserver, Status};
 use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{
-    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins, PinsError,
-    Route, Routes, RoutesError, UnderWay,
+    Cached, Counters, Durations, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins,
+    PinsError, Route, Routes, RoutesError, UnderWay,
 };
 pub use wire::{Name, ParseNameError};
 

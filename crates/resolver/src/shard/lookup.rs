@@ -8,7 +8,7 @@ use wire::{Ede, ede, rcode};
 use super::age::{failure_lifetime, prefetch_at};
 use super::{Action, LOOKUP, MAX_WAITERS, Shard, stale_entry};
 use crate::cache::Entry;
-use crate::counters::Counters;
+use crate::counters::{Counters, Stopwatch};
 use crate::failure::{Failed, Failure, Fault};
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
@@ -49,6 +49,7 @@ impl<C> Shard<C> {
         result: Result<&[u8], Failed>,
         actions: &mut Vec<Action<C>>,
     ) -> Option<Fault> {
+        self.stopwatch.now = now;
         let now = self.millis(now);
         let lookup = self.pending.of(ticket)?;
         if !lookup.end_attempt(ticket.attempt) {
@@ -61,6 +62,7 @@ impl<C> Shard<C> {
                 Ok(answer) => {
                     upstream.answered(nameserver);
                     self.counters.answers += 1;
+                    self.stopwatch.answered(ticket.sent);
                     self.succeed(now, ticket, answer, actions);
                     return None;
                 }
@@ -99,6 +101,7 @@ impl<C> Shard<C> {
 
     /// Does what is due by now: stale answers, the next nameserver, failures.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        self.stopwatch.now = now;
         let now = self.millis(now);
         while let Some(slot) = self.pending.due(now) {
             self.tick_lookup(now, slot, actions);
@@ -210,6 +213,7 @@ impl<C> Shard<C> {
                 content,
                 &mut room,
                 counters,
+                &mut self.stopwatch,
                 &mut self.scratch,
             ));
         }
@@ -277,6 +281,7 @@ impl<C> Shard<C> {
                 content,
                 &mut room,
                 counters,
+                &mut self.stopwatch,
                 &mut self.scratch,
             ));
         }
@@ -354,6 +359,7 @@ impl<C> Shard<C> {
                 content,
                 &mut room,
                 counters,
+                &mut self.stopwatch,
                 &mut self.scratch,
             ));
         }
@@ -387,8 +393,12 @@ fn reply_to<C>(
     content: Content<'_>,
     room: &mut usize,
     counters: &mut Counters,
+    stopwatch: &mut Stopwatch,
     scratch: &mut [u8],
 ) -> Action<C> {
+    if let Some(since) = waiter.since {
+        stopwatch.replied(since);
+    }
     let mut length = waiter.asker().reply(content, scratch);
     match room.checked_sub(length) {
         Some(left) => *room = left,
