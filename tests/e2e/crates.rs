@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "privileges", "resolv", "wire"]),
+    ("relay", &["link", "privileges", "report", "resolv", "wire"]),
     (
         "proxify",
         &[

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::admission::Admission;
 use crate::bind::Ports;
 use crate::config::{Config, Limits};
+use crate::enclaves::Enclaves;
 use crate::floods::{self, Floods};
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
@@ -38,6 +39,8 @@ pub(crate) struct Relay {
     pub(crate) ports: Arc<Ports>,
     /// What may go to nameservers.
     pub(crate) quota: Quota,
+    /// What the enclaves tell of themselves.
+    pub(crate) enclaves: Arc<Enclaves>,
     floods: Mutex<Floods>,
     refusals: Mutex<Refusals>,
     news: Mutex<Floods>,
@@ -124,6 +127,7 @@ impl Relay {
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             quota: Quota::new(config.limits.upstream_pps),
+            enclaves: Arc::default(),
             floods: Mutex::default(),
             refusals: Mutex::default(),
             news: Mutex::default(),
@@ -168,6 +172,9 @@ impl Relay {
         }
         for (peer, kind, count) in flush(&self.news) {
             info!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        for (peer, count) in self.enclaves.tidy() {
+            warn!(%peer, count, "it warns: {count} more");
         }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {
