@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "link",
             "metrics",
             "privileges",
+            "report",
             "resolv",
             "wire",
         ],

@@ -13,9 +13,10 @@ use tracing::debug;
 
 use crate::admission::Seat;
 use crate::counters::Outcome;
+use crate::enclaves;
 use crate::policy::Denied;
 use crate::server::{Relay, drained};
-use crate::{bind, dns, resolv_conf, tunnel};
+use crate::{bind, dns, reporter, resolv_conf, tunnel};
 
 /// How long a refused peer gets to read its reply and close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -119,6 +120,19 @@ async fn serve(
             grant(&mut stream, relay).await?;
             resolv_conf::serve(stream, relay.resolv_conf.clone(), drain).await?;
         }
+        Command::Report => {
+            let place = match relay.enclaves.enter(seat.peer()) {
+                Ok(place) => place,
+                Err(error) => {
+                    became(Outcome::Failed);
+                    refuse(stream, Some(Reply::GeneralFailure)).await;
+                    return Err(error.into());
+                }
+            };
+            became(Outcome::Served);
+            grant(&mut stream, relay).await?;
+            reporter::serve(stream, place, drain).await?;
+        }
         Command::Bind(asked) => {
             let place = match relay.ports.queue(asked, seat).await {
                 Ok(place) => place,
@@ -210,6 +224,10 @@ enum ConnectionError {
     Dns(#[from] dns::DnsError),
     #[error(transparent)]
     Feed(#[from] resolv_conf::FeedError),
+    #[error(transparent)]
+    NoPlace(#[from] enclaves::Full),
+    #[error(transparent)]
+    Report(#[from] reporter::ReportError),
 }
 
 impl ConnectionError {
@@ -219,7 +237,10 @@ impl ConnectionError {
             Self::Denied { .. } => "not allowed",
             Self::OwnAddresses(_) => "not judged",
             Self::Port(_) => "port not opened",
-            Self::Reply(_) | Self::Bind(_) | Self::Dns(_) | Self::Feed(_) => "connection closed",
+            Self::NoPlace(_) => "not listened to",
+            Self::Reply(_) | Self::Bind(_) | Self::Dns(_) | Self::Feed(_) | Self::Report(_) => {
+                "connection closed"
+            }
         }
     }
 

@@ -48,12 +48,12 @@ pub(crate) enum Reason {
     OverQuota,
 }
 
-const COMMANDS: [&str; 4] = ["connect", "bind", "dns", "resolv_conf"];
+const COMMANDS: [&str; 5] = ["connect", "bind", "dns", "resolv_conf", "report"];
 const OUTCOMES: [&str; 3] = ["served", "denied", "failed"];
 const REASONS: [&str; 4] = ["no_answer", "unreachable", "too_many", "over_quota"];
 
 /// What can become of each command: a DNS connection is granted before its nameserver is asked.
-const REQUESTS: [(usize, usize); 9] = [
+const REQUESTS: [(usize, usize); 11] = [
     (0, 0),
     (0, 1),
     (0, 2),
@@ -63,6 +63,8 @@ const REQUESTS: [(usize, usize); 9] = [
     (2, 0),
     (2, 1),
     (3, 0),
+    (4, 0),
+    (4, 2),
 ];
 
 /// A tunnel, until it is dropped.
@@ -85,6 +87,7 @@ impl Counters {
             Command::Bind(_) => 1,
             Command::Dns(_) => 2,
             Command::ResolvConf => 3,
+            Command::Report => 4,
         };
         self.requests[command][outcome as usize].add(1);
     }

@@ -1,5 +1,7 @@
 //! The page that Prometheus scrapes.
 
+use std::cmp::Reverse;
+
 use link::Peer;
 
 use crate::admission::Admission;
@@ -17,7 +19,22 @@ pub(crate) fn page(relay: &Relay, admission: &Admission) -> String {
     let enclaves: Vec<_> = counted
         .map(|(peer, connections, counters)| counters.snapshot(cid(peer), connections))
         .collect();
-    metrics::relay(&itself, &enclaves, &[])
+    metrics::relay(&itself, &enclaves, &reported(relay))
+}
+
+/// What those tell who report now, the last word of each enclave first.
+fn reported(relay: &Relay) -> Vec<metrics::Reported> {
+    let mut reporting = relay.enclaves.snapshot();
+    reporting.retain(|enclave| enclave.ended.is_none());
+    reporting.sort_by_key(|enclave| Reverse(enclave.received));
+    let told = reporting.into_iter().filter_map(|enclave| {
+        Some(metrics::Reported {
+            cid: cid(enclave.peer),
+            status: enclave.status?,
+            age: enclave.received.elapsed(),
+        })
+    });
+    told.collect()
 }
 
 /// How an enclave is labelled: one label, whatever the transport, so that one query fits all.

@@ -17,6 +17,7 @@ use crate::admission::Admission;
 use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::counters::Count;
+use crate::enclaves::Enclaves;
 use crate::floods::{self, Floods};
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
@@ -43,6 +44,8 @@ pub(crate) struct Relay {
     pub(crate) started: Instant,
     /// Times that the parent's resolv.conf could not be read.
     pub(crate) resolv_conf_failures: Arc<Count>,
+    /// What the enclaves tell of themselves.
+    pub(crate) enclaves: Arc<Enclaves>,
     floods: Mutex<Floods>,
     refusals: Mutex<Refusals>,
     news: Mutex<Floods>,
@@ -136,6 +139,7 @@ impl Relay {
             quota: Quota::new(config.limits.upstream_pps),
             started: Instant::now(),
             resolv_conf_failures: Arc::default(),
+            enclaves: Arc::default(),
             floods: Mutex::default(),
             refusals: Mutex::default(),
             news: Mutex::default(),
@@ -180,6 +184,9 @@ impl Relay {
         }
         for (peer, kind, count) in flush(&self.news) {
             info!(peer = name(peer), count, "{kind}: {count} more");
+        }
+        for (peer, count) in self.enclaves.tidy() {
+            warn!(%peer, count, "it warns: {count} more");
         }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {
