@@ -1,6 +1,6 @@
 //! What became of each query, for an operator who asks to see it (`--query-log`).
 //!
-//! Off, a hit costs one test of a pointer for it. On, notes wait for the driver, who takes them after each
+//! Off, a hit costs one test of a pointer for it: what notes is marked as cold, out of the way. On, notes wait for the driver, who takes them after each
 //! batch, answer or tick. A flood is cut to [`RATE`], and what was left out is counted.
 
 use std::fmt;
@@ -165,6 +165,7 @@ impl QueryLog {
 
 impl Notes {
     /// Notes a query that was answered at once.
+    #[cold]
     pub(crate) fn at_once(
         &mut self,
         asker: &Asker<'_>,
@@ -178,6 +179,7 @@ impl Notes {
     }
 
     /// Notes a query that waited, from when it `began`.
+    #[cold]
     pub(crate) fn waited(
         &mut self,
         asker: &Asker<'_>,
@@ -198,6 +200,7 @@ impl Notes {
     }
 
     /// Notes what is no query that can be answered.
+    #[cold]
     pub(crate) fn malformed(&mut self, transport: Transport, rcode: u8) {
         if self.admits() {
             self.push(Logged {
