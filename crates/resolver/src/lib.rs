@@ -29,6 +29,7 @@ pub mod fuzz {
     pub use crate::shard::random::run as shard;
 }
 mod key;
+mod link;
 mod packed;
 mod pending;
 mod pins;

@@ -32,6 +32,8 @@ pub struct Ticket {
     pub(crate) nameserver: SocketAddr,
     /// OPT was sent.
     pub(crate) edns: bool,
+    /// What the question costs of the quota.
+    pub(crate) packets: u32,
 }
 
 /// All lookups under way.
@@ -68,6 +70,8 @@ pub(crate) struct Lookup<C> {
     pub(crate) attempt_at: Option<Millis>,
     /// Then a nameserver is asked again.
     pub(crate) retry_at: Option<Millis>,
+    /// Then it fails if the link has been silent until then.
+    pub(crate) link_at: Option<Millis>,
     /// Attempts so far; the number of the one made last.
     pub(crate) attempts: u32,
     /// Attempts without a result yet, by number.
@@ -156,6 +160,7 @@ impl<C> Lookup<C> {
             stale_sent: false,
             attempt_at: None,
             retry_at: None,
+            link_at: None,
             attempts: 0,
             in_flight: Vec::new(),
             tried: Tried::default(),
@@ -194,7 +199,7 @@ impl<C> Lookup<C> {
 
     /// When something is due next.
     fn next(&self) -> Millis {
-        [self.stale_at, self.attempt_at, self.retry_at]
+        [self.stale_at, self.attempt_at, self.retry_at, self.link_at]
             .into_iter()
             .flatten()
             .fold(self.deadline, Millis::min)

@@ -11,6 +11,7 @@ use crate::counters::{Counters, Rate};
 use crate::failure::{Failure, Shown};
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
+use crate::link::Link;
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::pins::{Pins, Refusal, Reports};
 use crate::policy::{self, Verdict};
@@ -80,6 +81,7 @@ pub struct Shard<C> {
     pins: Pins,
     reports: Reports,
     quota: Quota,
+    link: Link,
     counters: Counters,
     /// Of packets to nameservers.
     rate: Rate,
@@ -146,6 +148,7 @@ impl<C> Shard<C> {
             reports: Reports::new(&config.pins),
             pins: config.pins,
             quota: Quota::new(config.upstream_pps),
+            link: Link::default(),
             counters: Counters::default(),
             rate: Rate::default(),
             failures: Failures::default(),
@@ -241,11 +244,35 @@ impl<C> Shard<C> {
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.log.at(now);
-        for upstream in self.upstreams.iter_mut() {
-            upstream.servers.wake();
-            upstream.forget_failures();
-        }
+        self.link.is_heard(self.millis(now));
+        self.forget_failures();
         self.ask_what_waits(now, |_| true, actions);
+    }
+
+    /// Says that the link gave a sign of life that is no answer, such as a connection.
+    pub fn link_is_heard(&mut self, now: Instant) {
+        self.hear(self.millis(now));
+    }
+
+    /// Says that nothing came of the link since `since`, though it was asked for something. After 3 s of
+    /// that lookups end soon, those under way too, until something is heard of it again.
+    pub fn link_is_silent(&mut self, now: Instant, since: Instant) {
+        let (now, since) = (self.millis(now), self.millis(since));
+        if !self.link.is_silent(since) {
+            return;
+        }
+        for slot in self.pending.slots() {
+            if let Some(lookup) = self.pending.get(slot) {
+                lookup.link_at = self.link.patience(now);
+                self.pending.schedule(slot);
+            }
+        }
+    }
+
+    /// Whether the result of a question is still waited for.
+    pub fn is_wanted(&mut self, ticket: Ticket) -> bool {
+        let lookup = self.pending.of(ticket);
+        lookup.is_some_and(|lookup| lookup.in_flight.contains(&ticket.attempt))
     }
 
     /// Says how many packets a question costs upstream from now on: one over UDP, two over TCP, with the
@@ -397,7 +424,7 @@ impl<C> Shard<C> {
         let stale_at = (rank == Rank::Known).then_some(now + STALE_AFTER);
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
-        let slot = self.pending.insert(lookup);
+        let slot = self.begin(now, lookup);
         self.pending
             .wait(slot, Waiter::new(client, asker, self.log.began()));
         let asked = self.ask(now, slot);
@@ -405,6 +432,25 @@ impl<C> Shard<C> {
         match asked {
             Asked::Now(ask) => Step::Ask(ask),
             _ => Step::Wait,
+        }
+    }
+
+    fn begin(&mut self, now: Millis, mut lookup: Lookup<C>) -> usize {
+        lookup.link_at = self.link.patience(now);
+        self.pending.insert(lookup)
+    }
+
+    /// After a sign of life from the link: what failed while it was lost may be well.
+    fn hear(&mut self, now: Millis) {
+        if self.link.is_heard(now) {
+            self.forget_failures();
+        }
+    }
+
+    fn forget_failures(&mut self) {
+        for upstream in self.upstreams.iter_mut() {
+            upstream.servers.wake();
+            upstream.forget_failures();
         }
     }
 

@@ -273,6 +273,21 @@ impl Core {
         });
     }
 
+    /// Notes that the parent is there.
+    pub(crate) fn heard(self: &Arc<Self>) {
+        self.act(|State { shard, .. }| shard.link_is_heard(now()));
+    }
+
+    /// Notes that nothing came of the parent since then.
+    pub(crate) fn silent(self: &Arc<Self>, since: tokio::time::Instant) {
+        self.act(|State { shard, .. }| shard.link_is_silent(now(), since.into_std()));
+    }
+
+    /// Whether somebody waits for the answer still.
+    pub(crate) fn wants(&self, ask: &Ask) -> bool {
+        self.lock().shard.is_wanted(ask.ticket)
+    }
+
     /// Notes packets to a nameserver that no [`Ask`] was for.
     pub(crate) fn spent(self: &Arc<Self>, packets: u32) {
         self.act(|State { shard, .. }| shard.spend(now(), packets));

@@ -163,7 +163,7 @@ impl<C> Shard<C> {
         }
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, None, Rank::New);
-        let slot = self.pending.insert(lookup);
+        let slot = self.begin(now, lookup);
         self.pending.wait(slot, Waiter::new(client, &asker, None));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);

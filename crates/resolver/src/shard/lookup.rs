@@ -48,6 +48,9 @@ impl<C> Shard<C> {
     ) -> Option<Fault> {
         self.log.at(now);
         let now = self.millis(now);
+        if result.is_ok() {
+            self.hear(now);
+        }
         let lookup = self.pending.of(ticket)?;
         if !lookup.end_attempt(ticket.attempt) {
             return None;
@@ -80,12 +83,12 @@ impl<C> Shard<C> {
                     of_answer(nameserver, why)
                 }
             },
-            Err(Failed::Link) => Failure::Link,
-            Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
+            Err(Failed::Link | Failed::Lost) => Failure::Link,
+            Err(Failed::Unreachable | Failed::Closed) => Failure::Unreachable(nameserver),
         };
         self.counters.failed_attempts += 1;
-        if result.is_err() {
-            self.quota.refund();
+        if let Err(Failed::Link | Failed::Unreachable) = result {
+            self.quota.refund(ticket.packets);
         }
         if failure.is_silence() {
             upstream.stayed_silent(now, nameserver);
@@ -120,6 +123,9 @@ impl<C> Shard<C> {
                     (None, None) => Failure::NotReady,
                 });
             return self.fail(now, slot, failure, actions);
+        }
+        if is_due(&mut lookup.link_at) && self.link.is_lost(now) {
+            return self.fail(now, slot, Failure::Link, actions);
         }
         let is_silent = is_due(&mut lookup.attempt_at);
         let is_retry = is_due(&mut lookup.retry_at);
