@@ -1,6 +1,6 @@
 //! What became of each query, for an operator who asks to see it (`--query-log`).
 //!
-//! Off, a hit costs one test of a pointer for it. On, notes wait for the driver, who takes them after each
+//! Off, a hit costs one test of a pointer for it: what notes is marked as cold, out of the way. On, notes wait for the driver, who takes them after each
 //! batch, answer or tick. A flood is cut to [`RATE`], and what was left out is counted.
 
 use std::fmt;
@@ -151,6 +151,7 @@ impl QueryLog {
 
 impl Notes {
     /// Notes a query that was answered at once.
+    #[cold]
     pub(crate) fn at_once(
         &mut self,
         now: Instant,
@@ -169,6 +170,7 @@ impl Notes {
         clippy::too_many_arguments,
         reason = "what a line of the log is made of"
     )]
+    #[cold]
     pub(crate) fn waited(
         &mut self,
         now: Instant,
@@ -190,6 +192,7 @@ impl Notes {
     }
 
     /// Notes what is no query that can be answered.
+    #[cold]
     pub(crate) fn malformed(&mut self, now: Instant, transport: Transport, rcode: u8) {
         if self.admits(now) {
             self.push(Logged {
