@@ -9,6 +9,7 @@ provoke.py requests PATH HEX…      SOCKS5 requests on a connection each, kept 
 provoke.py connect PATH COUNT      COUNT connections to the relay at once, which say nothing
 """
 
+import os
 import resource
 import socket
 import struct
@@ -43,7 +44,7 @@ def main(job, *rest):
         asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for suffix in rest[1:]:
             for number in range(int(rest[0])):
-                asker.sendto(query(f"new{number}.{suffix}"), STUB)
+                asker.sendto(query(f"new{os.getpid()}-{number}.{suffix}"), STUB)
                 if number % 64 == 63:
                     time.sleep(0.002)
     elif job == "drop":

@@ -1,6 +1,6 @@
-"""Scrapes metrics again and again, and prints the largest value that each series had.
+"""Scrapes metrics again and again, and keeps in a file the largest value that each series had.
 
-scrape.py URL FILE   until FILE exists
+scrape.py URL FILE END   until END exists
 """
 
 import os
@@ -20,14 +20,21 @@ def scrape(url, largest):
             largest[series] = max(float(value), largest.get(series, 0.0))
 
 
-def main(url, file):
+def keep(largest, file):
+    with open(file + ".new", "w") as new:
+        for series, value in largest.items():
+            print(series, value, file=new)
+    os.rename(file + ".new", file)
+
+
+def main(url, file, end):
     largest = {}
-    while not os.path.exists(file):
+    while not os.path.exists(end):
         scrape(url, largest)
+        keep(largest, file)
         time.sleep(PAUSE)
     scrape(url, largest)
-    for series, value in largest.items():
-        print(series, value)
+    keep(largest, file)
 
 
 main(*sys.argv[1:])

@@ -10,16 +10,28 @@ use metrics::{Kind, Metric};
 use crate::measured;
 use crate::page::{family, series};
 
-/// Both pages are watched while a script runs, and then printed.
+/// Both pages are watched while a script runs, and then printed. `until_moved SERIES COMMAND…` runs a
+/// command until a series has moved: what takes some luck on a slow machine.
 const WATCH: &str = "
     PATH=$PATH:/usr/sbin:/sbin
     URL=http://$PROXIFY_METRICS/metrics
+    MOVED=/run/sandbox/moved END=/run/sandbox/end
     LINK=/run/sandbox/link_8888
     provoke() { python3 $CLIENTS/provoke.py \"$@\"; }
     ask() { dig +time=5 +tries=1 \"$@\" > /dev/null; }
-    python3 $CLIENTS/scrape.py $URL /run/sandbox/done > /run/enclave & enclave=$!
-    $SANDBOX ctl parent python3 $CLIENTS/scrape.py $URL /run/sandbox/done > /run/relay & relay=$!
-    finish() { touch /run/sandbox/done; wait $enclave $relay; cat /run/enclave /run/relay; }
+    python3 $CLIENTS/scrape.py $URL $MOVED.enclave $END & enclave=$!
+    $SANDBOX ctl parent python3 $CLIENTS/scrape.py $URL $MOVED.relay $END & relay=$!
+    until_moved() {
+        series=$1; shift
+        for attempt in $(seq 20); do
+            \"$@\"
+            for look in $(seq 10); do
+                grep -qs \"^$series [0-9.]*[1-9]\" $MOVED.enclave $MOVED.relay && return
+                sleep 0.1
+            done
+        done
+    }
+    finish() { touch $END; wait $enclave $relay; cat $MOVED.enclave $MOVED.relay; }
 ";
 
 /// Names that are fresh, about to expire, past their TTL and never known; TCP both ways; faults.
@@ -36,7 +48,8 @@ fn everyday() -> String {
              ask sns.us-east-1.amazonaws.com
              ask closed.example
              # TTL 2 s: a refresh begins in the last fifth of a second.
-             for n in $(seq 50); do ask short.kv.internal; sleep 0.05; done
+             again() {{ for n in $(seq 30); do ask short.kv.internal; sleep 0.05; done; }}
+             until_moved proxify_prefetches_total again
 
              python3 $CLIENTS/tcp.py serve 0.0.0.0:443 &
              $SANDBOX ctl vpc python3 $CLIENTS/tcp.py serve 10.0.1.17:443 &
@@ -61,7 +74,8 @@ fn everyday() -> String {
              touch /run/sandbox/without/10.0.0.2
              ask short.kv.internal
              ask silent.kv.internal & first=$!; ask silent.kv.internal; wait $first
-             ask silent.kv.internal
+             # A failure is remembered for a second.
+             until_moved proxify_cached_failures_total ask silent.kv.internal
              finish"
         ));
     assert_eq!(ran.status(), Some(0), "{ran}");
@@ -74,7 +88,13 @@ fn over_quota() -> String {
         .env("PROXIFY_UPSTREAM_PPS", "100")
         .env("PROXIFY_RELAY_UPSTREAM_PPS", "50")
         .run(&format!(
-            "{WATCH} provoke ask 300 kv.internal; sleep 2; finish"
+            "{WATCH}
+             for series in upstream_queued_lookups over_quota_total upstream_delayed_total \\
+                 upstream_packets_per_second relay_quota_queued_queries 'relay_dns_delayed_total{{.*}}' \\
+                 'relay_dns_failures_total{{.*over_quota.*}}'; do
+                 until_moved proxify_$series provoke ask 300 kv.internal
+             done
+             finish"
         ));
     assert_eq!(ran.status(), Some(0), "{ran}");
     ran.stdout()
@@ -94,9 +114,11 @@ fn crowded() -> String {
             "{WATCH}
              $SANDBOX ctl vpc python3 $CLIENTS/provoke.py silent 10.0.0.1:5301 10.0.0.1:5302 10.0.0.1:5303 &
              silent=$!; sleep 0.3
-             provoke ask 1500 a.example b.example c.example; sleep 1
+             for series in overload_total 'relay_dns_failures_total{{.*too_many.*}}'; do
+                 until_moved proxify_$series provoke ask 1500 a.example b.example c.example
+             done
              kill $silent
-             provoke connect $LINK 16385
+             until_moved 'proxify_relay_turned_away_total{{.*}}' provoke connect $LINK 16385
              finish"
         ));
     assert_eq!(ran.status(), Some(0), "{ran}");
