@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("wire", &[]),
     ("check", &[]),
     ("histogram", &[]),
@@ -13,6 +13,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
+    ("logging", &["privileges"]),
     ("egress", &["histogram", "link", "privileges"]),
     ("publish", &["link", "privileges"]),
     ("report", &["histogram"]),
@@ -26,6 +27,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
         &[
             "histogram",
             "link",
+            "logging",
             "metrics",
             "privileges",
             "report",
@@ -40,6 +42,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "control",
             "egress",
             "link",
+            "logging",
             "measure",
             "metrics",
             "privileges",

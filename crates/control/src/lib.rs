@@ -25,7 +25,9 @@ mod show;
 mod socket;
 
 pub use client::{AskError, ask};
-pub use protocol::{Cached, Explanation, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay};
+pub use protocol::{
+    Cached, Explanation, Held, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay,
+};
 pub use report::{
     Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
 };

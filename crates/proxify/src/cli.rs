@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser};
 use link::Parent;
 use publish::Ports;
 use stub::{Pins, Routes};
@@ -67,8 +67,10 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<SocketAddr>,
     /// What is logged.
     pub(crate) log: Targets,
+    /// Whether each query is, too.
+    pub(crate) query_log: bool,
     /// How it is written.
-    pub(crate) log_format: LogFormat,
+    pub(crate) log_format: logging::Format,
     /// Go on outside an enclave.
     pub(crate) force: bool,
     /// APP, or nothing.
@@ -92,15 +94,6 @@ pub(crate) enum Job {
     },
     /// Nothing: `proxify dns`.
     Dns { ready_fd: Option<RawFd> },
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Config {

@@ -36,6 +36,9 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
         Ok(Err(HandshakeError::Closed)) => return debug!(%peer, "closed during its handshake"),
         Ok(Err(error)) => {
             seat.counters().handshake_failures.add(1);
+            if let HandshakeError::Name { name } = &error {
+                debug!(%peer, name, "asked for a name");
+            }
             relay.complain(Some(peer), "handshake refused", &error);
             return refuse(stream, error.reply()).await;
         }

@@ -105,7 +105,7 @@ impl Work {
         loop {
             match Endpoint::bind(address) {
                 Ok(endpoint) => {
-                    info!("metrics at http://{address}/metrics");
+                    info!(%address, "metrics are served");
                     return Ok(Some(endpoint));
                 }
                 Err(error) if error.kind() == AddrInUse && Instant::now() < deadline => {
@@ -185,6 +185,8 @@ impl Work {
             found: found.clone(),
             cache_size: self.stub.cache_size,
             upstream_pps: self.stub.upstream_pps,
+            routes: self.stub.routes.iter().count(),
+            pins: self.stub.pins.iter().count(),
             egress: egress.as_ref().and_then(Egress::activity),
             publish: self
                 .listed

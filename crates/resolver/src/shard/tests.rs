@@ -12,6 +12,7 @@ mod nameservers;
 mod overload;
 mod pins;
 mod prefetch;
+mod query_log;
 mod quota;
 mod replies;
 mod routes;
