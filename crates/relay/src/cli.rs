@@ -286,7 +286,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
 fn bind_metrics(address: SocketAddr) -> Result<metrics::Endpoint, RelayError> {
     let endpoint = metrics::Endpoint::bind(address);
     let endpoint = endpoint.map_err(|source| RelayError::Metrics { address, source })?;
-    info!("metrics at http://{address}/metrics");
+    info!(%address, "metrics are served");
     Ok(endpoint)
 }
 

@@ -105,7 +105,7 @@ impl Work {
         loop {
             match Endpoint::bind(address) {
                 Ok(endpoint) => {
-                    info!("metrics at http://{address}/metrics");
+                    info!(%address, "metrics are served");
                     return Ok(Some(endpoint));
                 }
                 Err(error) if error.kind() == AddrInUse && Instant::now() < deadline => {
