@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
@@ -15,11 +15,15 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("egress", &["link", "privileges"]),
     ("publish", &["link", "privileges"]),
     ("report", &[]),
-    ("control", &["report"]),
+    ("operator", &[]),
+    ("control", &["operator", "report"]),
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
-    ("relay", &["link", "privileges", "report", "resolv", "wire"]),
+    (
+        "relay",
+        &["link", "operator", "privileges", "report", "resolv", "wire"],
+    ),
     (
         "proxify",
         &[
@@ -30,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "measure",
             "privileges",
             "publish",
+            "report",
             "resolv",
             "stub",
             "vpc",

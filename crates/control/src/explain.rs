@@ -7,8 +7,8 @@ use std::path::Path;
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-use crate::client::AskError;
 use crate::protocol::{Cached, Explanation, LastFailure, Left, Looked, Reply, Request, UnderWay};
+use operator::AskError;
 use report::Nameserver;
 
 mod answer;
@@ -209,7 +209,7 @@ fn all_types(
         };
         match ask(&request)? {
             Reply::Explained(explanation) => Ok(Tried::of(name, rtype, *explanation)),
-            _ => Err(AskError::other()),
+            _ => Err(crate::other()),
         }
     };
     std::thread::scope(|scope| {

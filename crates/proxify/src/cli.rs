@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) egress: Option<egress::Mode>,
     /// Where it may go; everywhere if empty.
     pub(crate) egress_allow: Vec<link::Rule>,
+    /// What the parent's relay is told.
+    pub(crate) report: Report,
     /// What is logged.
     pub(crate) log: Targets,
     /// How it is written.
@@ -99,6 +101,17 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What the parent's relay is told, and asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// Nothing.
+    None,
+    /// How proxify is, without a name that anybody asked for.
+    Status,
+    /// That, its warnings and errors, and what `proxify-relay check` and `bench` print.
+    All,
 }
 
 impl Config {

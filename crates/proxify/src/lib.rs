@@ -25,6 +25,7 @@ mod log;
 mod namespaces;
 mod owner;
 mod ready;
+mod reporter;
 mod resolv_conf;
 mod service;
 mod signals;
@@ -104,7 +105,7 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
-    log::start(&config.log, config.log_format)?;
+    log::start(&config.log, config.log_format, config.report)?;
     let is_enclave = enclave::check(config.force)?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");

@@ -16,7 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
-use crate::cli::LogFormat;
+use crate::cli::{LogFormat, Report};
+use crate::reporter::lines;
 
 /// Bytes of lines that may wait to be written: some 500 lines, as many as a start at `debug` has.
 const MAX_WAITING: usize = 64 * 1024;
@@ -32,7 +33,7 @@ static LINES: Lines = Lines::new();
 /// # Errors
 ///
 /// No thread to be had.
-pub(crate) fn start(filter: &Targets, format: LogFormat) -> io::Result<()> {
+pub(crate) fn start(filter: &Targets, format: LogFormat, report: Report) -> io::Result<()> {
     LINES.start(io::stderr(), format)?;
     let lines = fmt::layer()
         .with_writer(|| &LINES)
@@ -44,6 +45,7 @@ pub(crate) fn start(filter: &Targets, format: LogFormat) -> io::Result<()> {
     };
     let _ = registry()
         .with(layer.with_filter(filter.clone()))
+        .with((report == Report::All).then(lines::layer))
         .try_init();
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::enclaves::Enclaves;
 use crate::floods::{self, Floods};
+use crate::operators::Operator;
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
 use crate::refusals::{Destination, Refusals};
@@ -58,6 +59,16 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
     background.spawn(resolv_conf::watch(config.resolv_conf, texts));
     let quota = Arc::clone(&relay);
     background.spawn(async move { quota.quota.run().await });
+    let operator = Operator {
+        relay: Arc::clone(&relay),
+        admission: Arc::clone(&admission),
+        listen: listener.to_string(),
+        started: Instant::now(),
+    };
+    let control = config
+        .control
+        .as_deref()
+        .and_then(|socket| operator.serve(socket));
     let mut flush = interval(floods::INTERVAL);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -79,7 +90,7 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
         }
     }
 
-    drop(listener);
+    drop((listener, control));
     info!(connections = connections.len(), "draining");
     let _ = draining.send(true);
     let ended = async { while connections.join_next().await.is_some() {} };

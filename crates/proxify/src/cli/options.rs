@@ -13,7 +13,7 @@ use vpc::Nameservers;
 
 use super::pin::PinList;
 use super::route::RouteList;
-use super::{Config, Job, LogFormat, ResolvConfFile};
+use super::{Config, Job, LogFormat, Report, ResolvConfFile};
 
 /// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
 const DNS_PORT: u16 = 53;
@@ -92,6 +92,11 @@ pub(super) struct Options {
     /// Carry TCP to these destinations only; repeatable.
     #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',')]
     egress_allow: Vec<link::Rule>,
+    /// What the relay on the parent is told: none; status (how proxify is, in numbers, and its
+    /// nameservers and ports); all (its warnings and errors, too, and what `proxify-relay check` and
+    /// `bench` have it run). Never a name that was asked for.
+    #[arg(long, value_name = "WHAT", default_value = "status")]
+    report: Report,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -162,6 +167,7 @@ impl Options {
             publish,
             egress: Some(self.egress),
             egress_allow: self.egress_allow,
+            report: self.report,
             log: self.log,
             log_format: self.log_format,
             force: self.force,
