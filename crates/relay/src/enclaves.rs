@@ -298,3 +298,6 @@ fn order(peer: Peer) -> (u8, u32, String) {
         Peer::Tcp(ip) => (2, 0, ip.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

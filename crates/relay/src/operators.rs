@@ -310,3 +310,6 @@ enum ServeError {
     #[error("{source}; give another --control")]
     Socket { source: SocketError },
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,6 @@ pub(crate) enum ReportError {
     #[error("writing: {0}")]
     Write(io::Error),
 }
+
+#[cfg(test)]
+mod tests;
