@@ -49,6 +49,18 @@ impl Cores {
         pin(&cores.load)?;
         Ok(cores)
     }
+
+    /// Runs `ask` on the servers' core: a program in the enclave, whose cores are its own, while relay
+    /// and nameserver stay on the parent's.
+    pub(crate) fn in_enclave<T>(
+        &self,
+        ask: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        pin(&self.server)?;
+        let asked = ask();
+        pin(&self.load)?;
+        asked
+    }
 }
 
 fn pin(cores: &CpuSet) -> Result<(), Failure> {

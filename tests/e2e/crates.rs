@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("check", &[]),
     ("resolver", &["wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
+    ("logging", &["privileges"]),
     ("egress", &["link", "privileges"]),
     ("publish", &["link", "privileges"]),
     ("report", &[]),
@@ -22,7 +23,15 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("stub", &["link", "resolver", "wire"]),
     (
         "relay",
-        &["link", "operator", "privileges", "report", "resolv", "wire"],
+        &[
+            "link",
+            "logging",
+            "operator",
+            "privileges",
+            "report",
+            "resolv",
+            "wire",
+        ],
     ),
     (
         "proxify",
@@ -31,6 +40,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "control",
             "egress",
             "link",
+            "logging",
             "measure",
             "privileges",
             "publish",

@@ -167,7 +167,7 @@ fn assert_each_is_logged_once(ran: &Ran) {
         ("10.0.0.10:80", "not allowed by the relay's policy"),
         ("[fd00:ec2::10]:80", "not allowed by the relay's policy"),
     ] {
-        let line = format!("no connection to {to}: ");
+        let line = format!("no connection to={to} error=");
         let found: Vec<&str> = errors.lines().filter(|each| each.contains(&line)).collect();
         assert!(found.len() == 1 && found[0].contains(why), "{to}: {ran}");
     }
@@ -409,7 +409,7 @@ fn only_what_is_allowed() {
         [page, page, denied, denied, denied, "10.0.1.52"],
         "{ran}"
     );
-    let line = "no connection to 10.0.1.17:19: --egress-allow permits 10.0.1.0/24:8080, fd00:ec2::/64 only";
+    let line = "no connection to=10.0.1.17:19 error=--egress-allow permits 10.0.1.0/24:8080, fd00:ec2::/64 only";
     assert_eq!(ran.stderr().matches(line).count(), 1, "{ran}");
 }
 

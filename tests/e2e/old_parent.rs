@@ -42,7 +42,9 @@ $PROBE hickory v4only.kv.internal
 $PROBE pipeline bulk.s3.us-east-1.amazonaws.com. 100
 END
          $PROXIFY -- sh /run/app.sh
-         sort /run/requests | uniq -c | awk '{{print $1, $2, $3}}'
+         grep 0x01 /run/requests
+         # A relay is looked for again after a second, which a slow machine may reach.
+         grep 0xd0 /run/requests | sort -u
          awk '{{print $1}}' /run/sandbox/queries | sort -u
          kill $OLD"
     ));
@@ -57,9 +59,8 @@ END
         "1",
         "10.0.1.52",
         "100",
-        "1 0x01 10.0.0.2:53",
-        "1 0xd0 10.0.0.2:53",
-        "1 listening ",
+        "0x01 10.0.0.2:53",
+        "0xd0 10.0.0.2:53",
         "tcp",
     ]);
     assert_eq!(ran.stderr().matches("quota").count(), 1, "{ran}");

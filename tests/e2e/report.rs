@@ -226,9 +226,9 @@ END
                  touch /run/sandbox/without/ec2
                  dig ec2.us-east-1.amazonaws.com | grep -c SERVFAIL
                  search; getent hosts canary; sleep 2.2
-                 until grep -q \"did not answer\" /run/told && grep -q \"leads out\" /run/told && grep -q resolv.conf /run/told; do
+                 until grep -q \"did not answer\" /run/told && grep -q \"leads out\" /run/told && grep -q "put its own" /run/told; do
                      tries=$((${{tries:-0}} + 1)); [ $tries -lt 200 ] || {{ cat /run/told; exit 1; }}; sleep 0.05; done'
-             grep -ao '10.0.0.2:53 did not answer' /run/told | head -1
+             grep -ao 'reason=10.0.0.2:53 did not answer' /run/told | head -1
              grep -ao 'outside=3.218.180.17\\|outside=3.218.181.17' /run/told | head -1 | cut -c1-16
              # What is configured is in the status, by its own word; it is no name that was asked for.
              sed 's/routed\\.canary/ROUTE/g' /run/told | tr -d '\\0' | grep -aci canary
@@ -260,7 +260,7 @@ fn warnings_come_to_the_relays_log_and_its_status() {
     ));
     ran.assert_prints(&["10.0.0.2:53 did not answer"]);
     let log = ran.stderr();
-    let told = log.lines().find(|line| line.contains("it warns: "));
+    let told = log.lines().find(|line| line.contains("an enclave warns"));
     assert!(
         told.is_some_and(|line| line.contains("peer=unix:") && line.contains("10.0.0.2:53")),
         "{ran}"

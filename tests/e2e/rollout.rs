@@ -33,8 +33,8 @@ fn an_old_image_resolves_through_our_relay() {
     ));
     let zones = ["10.0.1.17", "10.0.2.17"];
     ran.assert_prints(&[&zones[..], &zones, &zones, &["2", "tcp"]].concat());
-    assert_quoted(&ran, "DEBUG CONNECT 10.0.0.2:53 peer=");
-    assert!(!ran.stderr().contains("DEBUG DNS"), "{ran}");
+    assert_quoted(&ran, "DEBUG relay::connection: CONNECT 10.0.0.2:53 peer=");
+    assert!(!ran.stderr().contains("relay::connection: DNS"), "{ran}");
 }
 
 /// An old image that asks the getter, or anything else on the parent itself, needs a rule for it.
@@ -61,7 +61,7 @@ print(s.makefile(\"rb\").read()[3:])";
     ran.assert_prints(&[r"b'\x02\x00\x01\x00\x00\x00\x00\x00\x00'", "10.0.1.52"]);
     assert_quoted(
         &ran,
-        "not allowed: CONNECT 127.0.0.1:1600: it is the parent itself, which only an `--allow` of this address alone opens",
+        "not allowed command=CONNECT 127.0.0.1:1600 why=it is the parent itself, which only an `--allow` of this address alone opens",
     );
 
     let rules = "0.0.0.0/0,::/0,127.0.0.1:1600";
@@ -81,7 +81,7 @@ fn our_relay_says_which_image_it_has() {
             .env("PROXIFY_RELAY_LOG", "debug")
             .run("getent hosts 10.0.1.17 | awk '{print $2}'");
         ran.assert_prints(&["ip-10-0-1-17.ec2.internal"]);
-        assert_quoted(&ran, "DEBUG DNS 10.0.0.2:53 peer=");
+        assert_quoted(&ran, "DEBUG relay::connection: DNS 10.0.0.2:53 peer=");
         assert!(!ran.stderr().contains("CONNECT 10.0.0.2:53"), "{ran}");
     }
 }

@@ -41,6 +41,7 @@ fn people_see_the_parent_the_nameservers_and_what_was_done() {
         "parent unix:/run/sandbox/link_8888: the link is up, proxify-relay",
         "nameservers 10.0.0.2:53 answers the parent's resolv.conf",
         " 10.0.0.1:53 not asked yet --route for corp.example",
+        "rules 1 route, 0 pins",
         "cache 1 entry, N of 16 MiB, 50.0 % hits",
         "upstream N packets/s of 900, 0 lookups under way",
         "answers 3 queries: 1 from the cache, 0 stale, 1 by itself; 1 question upstream",
@@ -79,7 +80,9 @@ fn it_follows_the_link_the_relay_and_failures() {
     // The lookup that failed is told of without its name.
     let log = ran.stderr();
     assert!(
-        log.contains("10.0.0.2:53 did not answer; `proxify explain NAME` tells more"),
+        log.contains(
+            "a lookup failed; `proxify explain NAME` tells more reason=10.0.0.2:53 did not answer"
+        ),
         "{ran}"
     );
     assert!(!log.contains("sns.us-east-1"), "{ran}");

@@ -42,7 +42,7 @@ pub(super) fn rows(lab: &mut Lab, servers: &[&Server]) -> Result<Vec<Row>, Failu
     for _ in 0..lab.settings.rounds {
         let direct = udp::ask(lab.upstream.address, &plan(1, ONE_BY_ONE))
             .map_err(|source| Failure::io("asking upstream", source))?;
-        let (through, _) = stub.load(&plan(1, ONE_BY_ONE))?;
+        let (through, _) = lab.cores.in_enclave(|| stub.load(&plan(1, ONE_BY_ONE)))?;
         latencies[0].push(direct.micros(0.5));
         latencies[1].push(through.micros(0.5));
         let relay = lab.relay.cpu()?;

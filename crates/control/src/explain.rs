@@ -7,7 +7,9 @@ use std::path::Path;
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-use crate::protocol::{Cached, Explanation, LastFailure, Left, Looked, Reply, Request, UnderWay};
+use crate::protocol::{
+    Cached, Explanation, Held, LastFailure, Left, Looked, Reply, Request, UnderWay,
+};
 use operator::AskError;
 use report::Nameserver;
 
@@ -72,6 +74,8 @@ pub struct Tried {
     pub local: Option<String>,
     /// The suffix of the route that it takes; `.` for all that no route takes.
     pub route: String,
+    /// What the pins say of it, if there are any.
+    pub held: Option<Held>,
     /// Who is asked, in the order of preference.
     pub nameservers: Vec<Nameserver>,
     /// What the cache gives.
@@ -298,6 +302,7 @@ impl Tried {
             cached,
             under_way,
             route,
+            held,
             nameservers,
             last_failure,
             now,
@@ -307,6 +312,7 @@ impl Tried {
             rtype: answer::mnemonic_of(rtype),
             local,
             route,
+            held,
             nameservers,
             cached: cached.map(
                 |Cached {

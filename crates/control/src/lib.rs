@@ -21,14 +21,16 @@ pub mod explain;
 mod protocol;
 mod show;
 
-pub use operator::{AskError, Server, SocketError};
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
 use operator::Conversation;
 
-pub use protocol::{Cached, Explanation, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay};
+pub use operator::{AskError, Server, SocketError};
+pub use protocol::{
+    Cached, Explanation, Held, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay,
+};
 pub use report::{
     Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
 };

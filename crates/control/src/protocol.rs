@@ -57,12 +57,24 @@ pub struct Explanation {
     pub under_way: Option<UnderWay>,
     /// The suffix of the route that it takes; `.` for all that no route takes.
     pub route: String,
+    /// What the pins say of it, if there are any.
+    pub held: Option<Held>,
     /// Who is asked, in the order of preference.
     pub nameservers: Vec<Nameserver>,
     /// The last lookup of it that failed, if that is not long ago.
     pub last_failure: Option<LastFailure>,
     /// What a lookup past the cache gave.
     pub now: Option<Looked>,
+}
+
+/// What pins say of a name by itself, whatever it is an alias of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// Those that hold it, as `--pin` has them.
+    pub by: Vec<String>,
+    /// The suffix of the pin that does not, since the name is one of S3's or DynamoDB's.
+    pub exempt_from: Option<String>,
 }
 
 /// What the cache gives for a question.

@@ -4,9 +4,12 @@ use std::time::Duration;
 use crate::explain::{
     Answer, Ede, Expansion, FromCache, Now, Outcome, Record, Report, Tried, Verdict, reason,
 };
-use crate::protocol::{LastFailure, Left};
+use crate::protocol::{Held, LastFailure, Left};
 use report::text::{Lines, aligned, millis, span};
 use report::{Nameserver, Style, health};
+
+/// The Extended DNS Error of an answer that leads out of a pin (RFC 8914 section 4.16).
+const BLOCKED: u16 = 15;
 
 /// Columns that labels take.
 const LABELS: usize = 8;
@@ -114,6 +117,9 @@ impl Tried {
             suffix => format!("--route {suffix}"),
         };
         lines.push("route", route);
+        if let Some(held) = &self.held {
+            lines.push("pin", self.pin(held, style));
+        }
         if self.nameservers.is_empty() {
             lines.push("asked", style.bad("nobody: no nameserver is known yet"));
         }
@@ -127,6 +133,27 @@ impl Tried {
         let rows: Vec<_> = self.nameservers.iter().map(row).collect();
         for (index, line) in aligned(&rows).into_iter().enumerate() {
             lines.push(if index == 0 { "asked" } else { "" }, line);
+        }
+    }
+
+    /// Who says where its addresses must lie, and whether that is why it has none.
+    fn pin(&self, held: &Held, style: Style) -> String {
+        let is_blocked =
+            |answer: &Answer| answer.ede.as_ref().is_some_and(|ede| ede.code == BLOCKED);
+        let now = self.now.as_ref().map(|now| &now.answer);
+        let cached = self.cached.as_ref().map(|cached| &cached.answer);
+        let decides = match [now, cached].into_iter().flatten().any(is_blocked) {
+            true => style.bad("; it refuses what upstream says"),
+            false => String::new(),
+        };
+        match (&*held.by, &held.exempt_from) {
+            ([], Some(suffix)) => {
+                format!(
+                    "--pin {suffix} exempts it: gateway endpoints keep public addresses{decides}"
+                )
+            }
+            ([], None) => format!("no --pin holds it{decides}"),
+            (pins, _) => format!("--pin {}{decides}", pins.join(" and ")),
         }
     }
 

@@ -166,7 +166,9 @@ impl Detour {
                 if waiting.rounds > ROUNDS {
                     connections.remove(&key);
                     drop(connections);
-                    warn!("the connection to {} cannot be handed over", syn.to);
+                    if let Some(left_out) = self.dialer.admit(syn.to, "not handed over") {
+                        warn!(to = %syn.to, left_out, "a connection cannot be handed over");
+                    }
                     return self.send(syn.from, &syn.error(Unreachable::Host));
                 }
                 drop(connections);

@@ -57,6 +57,12 @@ impl Dialer {
         Ok(accepted.stream)
     }
 
+    /// Whether a line about a destination may be written now, and how many of its like were left out.
+    pub(crate) fn admit(&self, to: SocketAddr, reason: &'static str) -> Option<u64> {
+        let mut complaints = self.complaints.lock().ok()?;
+        complaints.admit(to, reason, Instant::now())
+    }
+
     /// Counts a failure. One line about it, once a minute for a destination and reason. `told` says that the
     /// program knows the reason too.
     pub(crate) fn complain(&self, to: SocketAddr, error: &DialError, told: bool) {
@@ -64,15 +70,13 @@ impl Dialer {
             return;
         }
         self.activity.fail();
-        let admitted = match self.complaints.lock() {
-            Ok(mut complaints) => complaints.admit(to, error.kind(), Instant::now()),
-            Err(_) => None,
+        let Some(left_out) = self.admit(to, error.kind()) else {
+            return;
         };
-        let Some(left_out) = admitted else { return };
         if told && !error.is_policy() {
-            info!(left_out, "no connection to {to}: {error}");
+            info!(%to, %error, left_out, "no connection");
         } else {
-            warn!(left_out, "no connection to {to}: {error}");
+            warn!(%to, %error, left_out, "no connection");
         }
     }
 }

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::Stream;
+use link::{Seldom, Stream};
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::activity::{Activity, Open};
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
     turned: Turned,
     activity: Activity,
 ) {
-    let mut is_short = false;
+    let mut shortage = Seldom::default();
     loop {
         let permit = match &turned {
             // It is never closed.
@@ -69,15 +69,13 @@ pub(crate) async fn serve(
             // It ended before it was accepted.
             Err(error) if !is_shortage(&error) => continue,
             Err(error) => {
-                if !is_short {
-                    warn!("no more connections for the moment: {error}");
+                if let Some(left_out) = shortage.admit(Instant::now()) {
+                    warn!(%error, left_out, "no more connections for the moment");
                 }
-                is_short = true;
                 sleep(PAUSE).await;
                 continue;
             }
         };
-        is_short = false;
         let to = match original_destination(&stream, family) {
             Ok(to) if !to.ip().is_loopback() => to,
             // Somebody connected to our own port, and would be carried back to it.

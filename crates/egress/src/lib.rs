@@ -124,7 +124,7 @@ impl Egress {
         };
         match result.await.unwrap_or_else(|_| Err(ended())) {
             Ok(way) => {
-                info!("TCP is carried to the parent by {way}");
+                info!(%way, "TCP is carried to the parent");
                 let running = Running {
                     way,
                     activity,
@@ -137,7 +137,7 @@ impl Egress {
                 })
             }
             Err(reason) if auto => {
-                warn!("TCP is not carried, only names resolve: {reason}");
+                warn!(%reason, "TCP is not carried, only names resolve");
                 Ok(Self { running: None })
             }
             Err(reason) => Err(reason),

@@ -23,7 +23,8 @@ pub(crate) fn allow_backlog() {
     let wanted = usize::try_from(BACKLOG).unwrap_or(usize::MAX);
     if let Err((now, error)) = raise(SOMAXCONN, wanted) {
         info!(
-            "{SOMAXCONN} is {now} and stays: {error}; more connections at once are made after 1 s"
+            path = SOMAXCONN, now, %error,
+            "a limit stays as it is; more connections at once are made after 1 s"
         );
     }
 }
@@ -32,7 +33,7 @@ pub(crate) fn allow_backlog() {
 pub(crate) fn make_room() {
     if let Err((now, error)) = raise(CONNTRACK, ENTRIES) {
         let fit = now / 2;
-        warn!("{CONNTRACK} is {now} and cannot be {ENTRIES}: {error}; about {fit} connections fit");
+        warn!(path = CONNTRACK, now, wanted = ENTRIES, %error, "a limit stays: about {fit} connections fit");
     }
 }
 
@@ -46,6 +47,6 @@ fn raise(path: &str, wanted: usize) -> Result<(), (usize, std::io::Error)> {
         return Ok(());
     }
     fs::write(path, wanted.to_string()).map_err(|error| (now, error))?;
-    info!("{path} was {now}, and is {wanted} now");
+    info!(path, before = now, now = wanted, "a limit was raised");
     Ok(())
 }

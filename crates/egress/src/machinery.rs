@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::Seldom;
 use privileges::Capability;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::activity::Activity;
@@ -87,7 +88,7 @@ async fn serve(
     let started = match config.mode {
         Mode::Auto => match Machinery::start(&config, &activity, Way::Detour).await {
             Err(error) => {
-                info!("{error}: redirecting instead");
+                info!(%error, "no detour: redirecting instead");
                 Machinery::start(&config, &activity, Way::Redirect).await
             }
             started => started,
@@ -105,7 +106,7 @@ async fn serve(
     };
     limits::make_room();
     if let Err(error) = privileges::keep(&NEEDED) {
-        warn!("connections are carried with more privileges than that takes: {error}");
+        warn!(%error, "connections are carried with more privileges than that takes");
     }
     let _ = outcome.send(Ok(machinery.way));
     loop {
@@ -139,6 +140,8 @@ struct Machinery {
     families: Vec<(Family, u16)>,
     stub: Vec<SocketAddr>,
     nameservers: Vec<SocketAddr>,
+    /// Of rules for them that the kernel does not take.
+    untold: Seldom,
     tasks: JoinSet<()>,
 }
 
@@ -156,6 +159,7 @@ impl Machinery {
             families: Vec::new(),
             stub: config.stub.clone(),
             nameservers: Vec::new(),
+            untold: Seldom::default(),
             tasks: JoinSet::new(),
         };
         let tun = match way {
@@ -179,7 +183,7 @@ impl Machinery {
             if family == Family::V4 {
                 return Err(error);
             }
-            info!("IPv6 is not carried: {error}");
+            info!(%error, "IPv6 is not carried");
         }
         let seats = Arc::new(Semaphore::new(CONNECTIONS));
         let turned = match tun {
@@ -195,7 +199,7 @@ impl Machinery {
                 let run = detour.clone().run(tun);
                 machinery.tasks.spawn(async move {
                     let error = run.await;
-                    warn!("{DEVICE}: {error}");
+                    warn!(device = DEVICE, %error, "the device for connections cannot be read");
                 });
                 Turned::ByDetour(detour)
             }
@@ -233,7 +237,7 @@ impl Machinery {
             }
             take_away(family, self.device())?;
             self.families.retain(|(carried, _)| *carried != family);
-            info!("IPv6 is not carried: {error}");
+            info!(%error, "IPv6 is not carried");
         }
         Ok(())
     }
@@ -268,10 +272,12 @@ impl Machinery {
         rules::nat(self.way, family, port, &self.stub, &self.nameservers)
     }
 
-    fn set_nameservers(&self) {
+    fn set_nameservers(&mut self) {
         for (family, port) in &self.families {
             if let Err(error) = netfilter::install(*family, NAT, &self.nat(*family, *port)) {
-                warn!("a nameserver that is asked directly may not be answered: {error}");
+                if let Some(left_out) = self.untold.admit(Instant::now()) {
+                    warn!(%error, left_out, "a nameserver that is asked directly may not be answered");
+                }
             }
         }
     }
@@ -296,7 +302,7 @@ impl Drop for Machinery {
     fn drop(&mut self) {
         for (family, _) in &self.families {
             if let Err(error) = take_away(*family, self.device()) {
-                warn!("something is left behind: {error}");
+                warn!(%error, "something is left behind");
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often the same line is written.
+/// How often the same failure is written.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Lines remembered, some 64 KiB of them. Beyond it the oldest are forgotten.
@@ -58,9 +58,58 @@ impl Complaints {
     }
 }
 
+/// The same for a line that has no peer.
+#[derive(Debug)]
+pub struct Seldom {
+    interval: Duration,
+    written: Option<Instant>,
+    left_out: u64,
+}
+
+impl Default for Seldom {
+    /// Of a failure.
+    fn default() -> Self {
+        Self::new(INTERVAL)
+    }
+}
+
+impl Seldom {
+    /// Of a line that is written once in `interval`.
+    #[must_use]
+    pub const fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            written: None,
+            left_out: 0,
+        }
+    }
+
+    /// Whether the line may be written now, and then how many were left out before it.
+    pub fn admit(&mut self, now: Instant) -> Option<u64> {
+        let since = self.written.map(|at| now.saturating_duration_since(at));
+        if since.is_some_and(|since| since < self.interval) {
+            self.left_out += 1;
+            return None;
+        }
+        self.written = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_that_lasts_is_a_line_a_minute() {
+        let start = Instant::now();
+        let mut line = Seldom::default();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let written: Vec<_> = (0..1300)
+            .filter_map(|tenth| line.admit(at(100 * tenth)))
+            .collect();
+        assert_eq!(written, [0, 599, 599]);
+    }
 
     fn to(port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 1, 17], port))

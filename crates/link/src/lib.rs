@@ -28,7 +28,7 @@ mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
 pub use carry::{Carried, CarryError, IDLE, Side, carry};
-pub use complaints::Complaints;
+pub use complaints::{Complaints, Seldom};
 pub use listener::{BindError, Listener, Peer};
 pub use local::Local;
 pub use parent::{Accepted, HANDSHAKE, Parent, RequestError};

@@ -7,23 +7,6 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rtype(pub u16);
 
-/// Those that have a name here; any other is `TYPE` and its number.
-const MNEMONICS: [(&str, u16); 13] = [
-    ("A", 1),
-    ("NS", 2),
-    ("CNAME", 5),
-    ("SOA", 6),
-    ("PTR", 12),
-    ("MX", 15),
-    ("TXT", 16),
-    ("AAAA", 28),
-    ("SRV", 33),
-    ("NAPTR", 35),
-    ("SVCB", 64),
-    ("HTTPS", 65),
-    ("CAA", 257),
-];
-
 impl Rtype {
     /// An IPv4 address.
     pub const A: Self = Self(wire::rtype::A);
@@ -35,7 +18,7 @@ impl FromStr for Rtype {
     type Err = ParseRtypeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = MNEMONICS
+        let named = wire::rtype::NAMES
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(text));
         if let Some((_, number)) = named {
@@ -53,8 +36,8 @@ impl FromStr for Rtype {
 
 impl fmt::Display for Rtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match MNEMONICS.iter().find(|(_, number)| *number == self.0) {
-            Some((name, _)) => f.write_str(name),
+        match wire::rtype::name(self.0) {
+            Some(name) => f.write_str(name),
             None => write!(f, "TYPE{}", self.0),
         }
     }

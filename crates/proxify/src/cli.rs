@@ -67,8 +67,10 @@ pub(crate) struct Config {
     pub(crate) report: Report,
     /// What is logged.
     pub(crate) log: Targets,
+    /// Whether each query is, too.
+    pub(crate) query_log: bool,
     /// How it is written.
-    pub(crate) log_format: LogFormat,
+    pub(crate) log_format: logging::Format,
     /// Go on outside an enclave.
     pub(crate) force: bool,
     /// APP, or nothing.
@@ -92,15 +94,6 @@ pub(crate) enum Job {
     },
     /// Nothing: `proxify dns`.
     Dns { ready_fd: Option<RawFd> },
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What the parent's relay is told, and asked for.

@@ -30,7 +30,11 @@ pub(crate) fn raise() -> Option<Descriptors> {
     if let Some((now, _)) = raised
         && now < WANTED
     {
-        info!("at most {now} descriptors may be open, and so about half as many connections");
+        info!(
+            limit = now,
+            wanted = WANTED,
+            "fewer descriptors may be open than wanted, and so about half as many connections"
+        );
     }
     Some(Descriptors { soft, hard })
 }

@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use link::Seldom;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use vpc::Found;
@@ -32,6 +33,8 @@ pub(crate) struct Guard {
     untold: Option<Report>,
     /// When that was.
     told: Option<Instant>,
+    /// Of search lists that could not be written.
+    stale: Seldom,
 }
 
 /// What is to be said of other programs.
@@ -59,6 +62,7 @@ impl Guard {
             written,
             untold: None,
             told: None,
+            stale: Seldom::default(),
         })
     }
 
@@ -67,7 +71,9 @@ impl Guard {
     pub(crate) fn rewrite(&mut self, found: &Found) {
         let text = render(self.file.nameserver, Some(found));
         if let Err(failure) = self.written.rewrite(text) {
-            error!(%failure, "the search list stays as it was");
+            if let Some(left_out) = self.stale.admit(Instant::now()) {
+                error!(%failure, left_out, "the search list stays as it was");
+            }
         }
     }
 
@@ -102,14 +108,13 @@ impl Report {
         let path = path.display();
         match &self.restored {
             Ok(()) => warn!(
-                times,
-                "another program put {foreign} at {path}; it names the stub again \
-                 (--resolv-conf none leaves it alone)"
+                %path, %foreign, times,
+                "another program put its own there; it names the stub again (--resolv-conf none leaves it \
+                 alone)"
             ),
             Err(failure) => error!(
-                times,
-                %failure,
-                "another program put {foreign} at {path}, and programs do not ask the stub"
+                %path, %foreign, times, %failure,
+                "another program put its own there, and programs do not ask the stub"
             ),
         }
     }

@@ -19,7 +19,6 @@ mod enclave;
 mod guard;
 mod listener_of;
 mod lo;
-mod log;
 #[cfg(test)]
 #[path = "../../egress/src/namespaces.rs"]
 mod namespaces;
@@ -42,13 +41,17 @@ use publish::Ports;
 use tracing::{info, warn};
 
 use crate::app::{App, StartError};
-use crate::cli::{Config, Job};
+use crate::cli::{Config, Job, Report};
 pub use crate::commands::command_line;
 use crate::enclave::NotAnEnclave;
 use crate::lo::LoError;
 use crate::ready::{Ready, ReadyError};
+use crate::reporter::lines;
 use crate::service::{Names, Service, ServiceError};
 use crate::signals::{Inherited, Signals};
+
+/// What stands before why it ends.
+const NAME: &str = "proxify";
 
 /// What the main thread needs once it serves and APP has started: to signal an APP that has changed its
 /// user, and to keep a resolv.conf that is anybody's and closed to all, and put it back.
@@ -87,11 +90,11 @@ where
     };
     match run(config) {
         Ok(code) => {
-            log::end(None);
+            logging::end(NAME, None);
             code
         }
         Err(failure) => {
-            log::end(Some(&format!("proxify: {failure}")));
+            logging::end(NAME, Some(&failure.to_string()));
             failure.code().into()
         }
     }
@@ -105,7 +108,8 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
-    log::start(&config.log, config.log_format, config.report)?;
+    let told = (config.report == Report::All).then(lines::layer);
+    logging::start(&config.log, config.log_format, told)?;
     let is_enclave = enclave::check(config.force)?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");
@@ -114,7 +118,9 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
         match lo::give_addresses() {
             Ok(true) => info!("lo has addresses of its own now, which AI_ADDRCONFIG counts"),
             Ok(false) => {}
-            Err(error) => warn!("{error}"),
+            Err(error) => {
+                warn!(%error, "lo stays without addresses of its own: programs may look up IPv4 or IPv6 in vain")
+            }
         }
     } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {
         info!("outside an enclave TCP goes its own way: routes and packet rules stay as they are");
@@ -191,7 +197,7 @@ async fn work(
 /// that a start takes is needed still.
 fn give_up_privileges() {
     if let Err(error) = privileges::keep(&NEEDED) {
-        warn!("names are served with more privileges than that takes: {error}");
+        warn!(%error, "names are served with more privileges than that takes");
     }
 }
 

@@ -95,6 +95,7 @@ impl Service {
                 routes: config.routes.clone(),
                 pins: config.pins.clone(),
                 upstream_pps: config.upstream_pps,
+                query_log: config.query_log,
             },
             resolv_conf: config.resolv_conf.clone(),
             egress: config.egress.map(|mode| egress::Config {

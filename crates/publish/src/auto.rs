@@ -46,8 +46,9 @@ pub(crate) async fn run(parent: Parent, activity: &Activity, connections: &Arc<S
             Err(error) => {
                 told = true;
                 warn!(
-                    "cannot see which ports programs listen on, so none is published: {error}; mount \
-                     /proc, or name them with --publish"
+                    %error,
+                    "cannot see which ports programs listen on, so none is published; mount /proc, or \
+                     name them with --publish"
                 );
                 continue;
             }
@@ -55,7 +56,7 @@ pub(crate) async fn run(parent: Parent, activity: &Activity, connections: &Arc<S
         published.retain(|port, _| {
             let stays = ports.contains_key(port);
             if !stays {
-                info!("port {port} is withdrawn: nothing listens there any more");
+                info!(port, "withdrawn: nothing listens there any more");
             }
             stays
         });
@@ -71,7 +72,9 @@ pub(crate) async fn run(parent: Parent, activity: &Activity, connections: &Arc<S
             if published.len() >= MOST {
                 if !too_many {
                     warn!(
-                        "programs listen on more than {MOST} ports: port {port} and others are not published"
+                        port,
+                        most = MOST,
+                        "programs listen on too many ports: this one and others are not published"
                     );
                 }
                 too_many = true;

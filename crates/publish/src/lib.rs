@@ -99,7 +99,7 @@ impl Publisher {
         let counted = activity.clone();
         let work = move || {
             if let Err(error) = privileges::keep(&[]) {
-                warn!("ports are published with privileges that this does not take: {error}");
+                warn!(%error, "ports are published with privileges that this does not take");
             }
             runtime.block_on(publish(config, counted, stopped));
             drop(runtime);

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use link::{Accepted, Command, ExchangeError, Parent, Stream, carry};
+use link::{Accepted, Command, ExchangeError, Parent, Seldom, Stream, carry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::activity::{Activity, Published};
@@ -62,7 +62,7 @@ impl Port {
             connections,
             pool: Pool::new(),
             trouble: Mutex::default(),
-            clients: Mutex::default(),
+            clients: Mutex::new(Seldom::new(TELL_EVERY)),
             refusals: Mutex::default(),
             activity,
             published: Published::default(),
@@ -113,11 +113,9 @@ impl Port {
             if self.pool.waiting() == 0 {
                 self.published.store(false, Ordering::Relaxed);
             }
-            if let Some(said) = lock(&self.trouble).say(&failure, Instant::now()) {
-                warn!(
-                    "port {} of the parent is not published: {said}",
-                    self.publication.parent
-                );
+            if let Some(said) = lock(&self.trouble).say(&failure, Instant::now().into_std()) {
+                let parent = self.publication.parent;
+                warn!(%parent, why = said, "a port of the parent is not published");
             }
             sleep(failure.pause(failed)).await;
             failed = failed.saturating_add(1);
@@ -175,16 +173,12 @@ impl Port {
     fn granted(&self) {
         self.published.store(true, Ordering::Relaxed);
         if self.pool.granted() {
-            info!(
-                "port {} of the parent leads to port {}",
-                self.publication.parent, self.publication.program
-            );
+            let Publication { parent, program } = &self.publication;
+            info!(%parent, program, "a port of the parent is published");
         }
         if lock(&self.trouble).over() {
-            warn!(
-                "port {} of the parent is published now",
-                self.publication.parent
-            );
+            let parent = self.publication.parent;
+            warn!(%parent, "a port of the parent is published now");
         }
     }
 
@@ -198,8 +192,8 @@ impl Port {
             }
             // The stream is closed with it, and so is the client's connection.
             Err(error) => {
-                if let Some(left_out) = lock(&self.refusals).tell(Instant::now()) {
-                    warn!(%client, left_out, "connection to port {program} closed: {error}");
+                if let Some(left_out) = lock(&self.refusals).admit(Instant::now()) {
+                    warn!(%client, program, %error, left_out, "a connection is closed: its program does not take it");
                 }
             }
         }
@@ -208,8 +202,8 @@ impl Port {
     fn tell_of(&self, client: SocketAddr) {
         let program = self.publication.program;
         debug!(%client, program, "connection");
-        if let Some(left_out) = lock(&self.clients).tell(Instant::now()) {
-            info!(%client, left_out, "connection to port {program}");
+        if let Some(left_out) = lock(&self.clients).admit(Instant::now()) {
+            info!(%client, program, left_out, "a connection from the parent");
         }
     }
 }
@@ -220,28 +214,6 @@ enum Waited {
     /// The parent ended it, in good order.
     Unused,
     Failed(Failure),
-}
-
-/// Lets one line through in [`TELL_EVERY`].
-#[derive(Debug, Default)]
-struct Seldom {
-    told: Option<Instant>,
-    left_out: u64,
-}
-
-impl Seldom {
-    /// Whether to tell now, and of how many was not told since the last time.
-    fn tell(&mut self, now: Instant) -> Option<u64> {
-        if self
-            .told
-            .is_some_and(|told| now.saturating_duration_since(told) < TELL_EVERY)
-        {
-            self.left_out += 1;
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.left_out))
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -16,12 +16,17 @@ const REFUSED: Duration = Duration::from_secs(10);
 /// How long a parent may be away before it is told of: a restart takes less.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the same is told of a port that is published and lost again and again.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// The troubles of one port.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     since: Option<Instant>,
-    /// The kind that was told of.
+    /// The kind that was told of last, and is not over.
     told: Option<Kind>,
+    /// When each was.
+    lines: Vec<(Kind, Instant)>,
 }
 
 /// What differs in how it is told.
@@ -33,7 +38,7 @@ enum Kind {
 }
 
 impl Trouble {
-    /// What to say of a failure at `now`, once for each kind.
+    /// What to say of a failure at `now`, once for each kind, and no more than once in [`TELL_EVERY`].
     pub(crate) fn say(&mut self, failure: &Failure, now: Instant) -> Option<String> {
         let kind = failure.kind();
         let since = *self.since.get_or_insert(now);
@@ -43,6 +48,12 @@ impl Trouble {
         if self.told == Some(kind) {
             return None;
         }
+        self.lines
+            .retain(|(_, at)| now.saturating_duration_since(*at) < TELL_EVERY);
+        if self.lines.iter().any(|(told, _)| *told == kind) {
+            return None;
+        }
+        self.lines.push((kind, now));
         self.told = Some(kind);
         Some(failure.to_string())
     }
@@ -134,7 +145,10 @@ mod tests {
         assert!(trouble.say(&Failure::Cannot, now).is_some());
         assert!(trouble.over());
         assert!(!trouble.over());
-        assert!(trouble.say(&Failure::NotOurs, now).is_some());
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(trouble.say(&Failure::NotOurs, later(59)), None);
+        assert!(!trouble.over(), "nobody was told");
+        assert!(trouble.say(&Failure::NotOurs, later(60)).is_some());
     }
 
     #[test]

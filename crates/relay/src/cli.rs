@@ -1,20 +1,19 @@
 //! The command `proxify-relay`: options, logging, signals, exit codes.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser};
 use link::{BindError, ListenAddress, Listener, Rule};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use privileges::Capability;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::Targets;
 
 use crate::config::{CONNECTIONS, DNS_SOCKETS, UPSTREAM_PPS};
 use crate::ready::{self, ReadyError, ReadyFd};
@@ -165,19 +164,16 @@ struct Options {
         value_name = "LEVEL",
         default_value = "info"
     )]
-    log: String,
+    log: Targets,
 
     /// How to log
-    #[arg(long, env = "PROXIFY_RELAY_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// An object a line, for machines.
-    Json,
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    log_format: logging::Format,
 }
 
 /// Packets a second. Fewer than 10 could not be spread over a second.
@@ -208,13 +204,12 @@ where
         Ok(options) => options,
         Err(code) => return code,
     };
-    match run(options) {
+    let ended = run(options);
+    let why = ended.as_ref().err().map(ToString::to_string);
+    logging::end("proxify-relay", why.as_deref());
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // As above; `eprintln!` would panic.
-            let _ = writeln!(io::stderr(), "proxify-relay: {error}");
-            ExitCode::from(error.code())
-        }
+        Err(error) => ExitCode::from(error.code()),
     }
 }
 
@@ -233,11 +228,11 @@ pub(crate) fn read<L: Parser>(line: &[OsString]) -> Result<L, ExitCode> {
 
 fn run(options: Options) -> Result<(), RelayError> {
     let ready_fd = options.ready_fd.map(ReadyFd::claim).transpose()?;
-    log_to_stderr(&options)?;
+    logging::start(&options.log, options.log_format, None).map_err(RelayError::Runtime)?;
     raise_descriptor_limit();
     // Before there are threads, who begin with what is left.
     if let Err(error) = privileges::keep(needed(&options.listen)) {
-        warn!("enclaves are served with more privileges than that takes: {error}");
+        warn!(%error, "enclaves are served with more privileges than that takes");
     }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = runtime::Builder::new_multi_thread()
@@ -278,7 +273,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
     } else {
         Listener::bind(&options.listen, options.port)?
     };
-    info!("listening on {listener}");
+    info!(address = %listener, "listening");
     ready::announce(ready_fd)?;
     let config = Config {
         policy: Policy {
@@ -298,8 +293,8 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
     };
     let shutdown = async move {
         tokio::select! {
-            _ = terminate.recv() => info!("SIGTERM"),
-            _ = interrupt.recv() => info!("SIGINT"),
+            _ = terminate.recv() => info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => info!(signal = "SIGINT", "stopping"),
         }
     };
     serve(listener, config, shutdown).await;
@@ -310,11 +305,6 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
 /// Why the relay does not run.
 #[derive(Debug, thiserror::Error)]
 enum RelayError {
-    #[error("--log {directives}: {source}")]
-    Log {
-        directives: String,
-        source: ParseError,
-    },
     #[error("{error}{hint}", error = .0, hint = hint(.0))]
     Listen(#[from] BindError),
     #[error(transparent)]
@@ -333,32 +323,12 @@ fn hint(error: &BindError) -> &'static str {
 impl RelayError {
     fn code(&self) -> u8 {
         match self {
-            Self::Log { .. } | Self::Ready(ReadyError::Descriptor { .. }) => USAGE,
+            Self::Ready(ReadyError::Descriptor { .. }) => USAGE,
             Self::Listen(BindError::NotLoopback { .. } | BindError::Port { .. }) => USAGE,
             Self::Listen(_) => UNAVAILABLE,
             Self::Ready(ReadyError::Socket { .. }) | Self::Runtime(_) => SYSTEM,
         }
     }
-}
-
-fn log_to_stderr(options: &Options) -> Result<(), RelayError> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|source| RelayError::Log {
-        directives: options.log.clone(),
-        source,
-    })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // A reader of the log that has gone must not end the relay: telling of it would panic.
-        .log_internal_errors(false)
-        .with_target(false);
-    // A program that has the relay inside it, as the sandbox does, may log its own way already.
-    let _ = match options.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
-    Ok(())
 }
 
 /// A full relay holds more descriptors than the usual 1,024.
@@ -373,9 +343,12 @@ pub(crate) fn raise_descriptor_limit() {
     }
     let raised = wanted.min(hard);
     if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, raised, hard) {
-        warn!("cannot raise the limit on open files from {soft} to {raised}: {error}");
+        warn!(now = soft, wanted = raised, %error, "cannot raise the limit on open files");
     } else if raised < wanted {
-        info!("the limit on open files is {hard}, a full relay needs {wanted}: raise LimitNOFILE");
+        info!(
+            limit = hard,
+            wanted, "a full relay needs more open files: raise LimitNOFILE"
+        );
     }
 }
 

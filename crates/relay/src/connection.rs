@@ -34,6 +34,9 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
         // A probe for life, or an enclave that changed its mind: nothing to complain about.
         Ok(Err(HandshakeError::Closed)) => return debug!(%peer, "closed during its handshake"),
         Ok(Err(error)) => {
+            if let HandshakeError::Name { name } = &error {
+                debug!(%peer, name, "asked for a name");
+            }
             relay.complain(Some(peer), "handshake refused", &error);
             return refuse(stream, error.reply()).await;
         }

@@ -1,4 +1,5 @@
-//! One line a second for a peer that makes the relay complain, with a count of those left out.
+//! One line in a while for what a peer makes the relay say again and again, with a count of those left
+//! out: a minute for a failure, a second for news.
 //!
 //! A guest can cause complaints as fast as it can connect, and the parent's disk is not its own to
 //! fill. Time is passed in.
@@ -10,16 +11,20 @@ use std::time::Duration;
 use link::Peer;
 use tokio::time::Instant;
 
-/// How often the same line is written for the same peer.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the same failure of the same peer is written.
+pub(crate) const FAILURE: Duration = Duration::from_secs(60);
+
+/// How often news of one kind are, such as connections: each is another one.
+pub(crate) const NEWS: Duration = Duration::from_secs(1);
 
 /// Lines remembered: a line or two of each of some thousand peers (a parent has four enclaves, a
 /// relay on TCP as many peers as connect). When full, no new line is written until the next flush.
 const REMEMBERED: usize = 8192;
 
-/// The lines of the last second.
-#[derive(Debug, Default)]
+/// The lines of the last interval.
+#[derive(Debug)]
 pub(crate) struct Floods {
+    interval: Duration,
     lines: HashMap<(Option<Peer>, &'static str), Line>,
 }
 
@@ -30,12 +35,20 @@ struct Line {
 }
 
 impl Floods {
+    /// Of lines that are written once in `interval`.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            lines: HashMap::new(),
+        }
+    }
+
     /// Whether a line of this kind may be written for this peer now.
     pub(crate) fn admit(&mut self, peer: Option<Peer>, kind: &'static str, now: Instant) -> bool {
         let full = self.lines.len() >= REMEMBERED;
         match self.lines.entry((peer, kind)) {
             Entry::Occupied(mut line) => {
-                // Until a flush has told of it, the line stays shut: one line a second at most.
+                // Until a flush has told of it, the line stays shut.
                 line.get_mut().left_out += 1;
                 false
             }
@@ -50,12 +63,12 @@ impl Floods {
         }
     }
 
-    /// Lines older than [`INTERVAL`] are forgotten; those that hid others give their count, and
+    /// Lines older than the interval are forgotten; those that hid others give their count, and
     /// stay shut for another interval, as this count is a line too.
     pub(crate) fn flush(&mut self, now: Instant) -> Vec<(Option<Peer>, &'static str, u64)> {
         let mut counts = Vec::new();
         self.lines.retain(|&(peer, kind), line| {
-            if now.saturating_duration_since(line.written) < INTERVAL {
+            if now.saturating_duration_since(line.written) < self.interval {
                 return true;
             }
             if line.left_out == 0 {
@@ -80,7 +93,7 @@ mod tests {
     fn the_same_line_of_a_peer_comes_once_a_second_with_a_count() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut floods = Floods::default();
+        let mut floods = Floods::new(NEWS);
         let (noisy, other) = (Some(Peer::Cid(16)), Some(Peer::Cid(17)));
         assert!(floods.admit(noisy, "malformed", at(0)));
         for millisecond in 1..500 {
@@ -101,9 +114,22 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_that_repeats_is_a_line_a_minute() {
+        let start = Instant::now();
+        let mut floods = Floods::new(FAILURE);
+        let mut written = 0;
+        for second in 0..600 {
+            let now = start + Duration::from_secs(second);
+            written += usize::from(floods.admit(None, "cannot accept", now));
+            written += floods.flush(now).len();
+        }
+        assert_eq!(written, 10);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let now = Instant::now();
-        let mut floods = Floods::default();
+        let mut floods = Floods::new(NEWS);
         for cid in 0..20_000 {
             floods.admit(Some(Peer::Cid(cid)), "malformed", now);
         }

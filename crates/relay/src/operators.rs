@@ -158,7 +158,7 @@ impl Operator {
         match start() {
             Ok(server) => Some(server),
             Err(error) => {
-                warn!("`proxify-relay status` gets no answer: {error}");
+                warn!(%error, "`proxify-relay status` gets no answer");
                 None
             }
         }

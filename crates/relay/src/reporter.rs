@@ -136,8 +136,8 @@ fn take(
                 let left_out = line.left_out.saturating_add(left_out);
                 let left_out = (left_out > 0).then_some(left_out);
                 match line.level {
-                    Level::Warn => warn!(%peer, left_out, "it warns: {text}"),
-                    Level::Error => error!(%peer, left_out, "it fails: {text}"),
+                    Level::Warn => warn!(%peer, left_out, said = %text, "an enclave warns"),
+                    Level::Error => error!(%peer, left_out, said = %text, "an enclave fails"),
                 }
             }
             return Ok(false);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::frame;
+use link::{Seldom, frame};
 use resolv::{MAX_NAMESERVERS, ResolvConf};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -61,7 +61,7 @@ pub(crate) async fn watch(files: Files, texts: watch::Sender<Text>) {
     let files = Arc::new(files);
     let mut ticks = interval(REREAD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
+    let mut failing = Seldom::default();
     loop {
         ticks.tick().await;
         let reader = Arc::clone(&files);
@@ -69,15 +69,16 @@ pub(crate) async fn watch(files: Files, texts: watch::Sender<Text>) {
         let read = tokio::task::spawn_blocking(move || reader.read()).await;
         match read.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(text) => {
-                failing = false;
                 publish(text, &files.file, &texts);
             }
             Err(error) => {
-                if !failing {
+                if let Some(left_out) = failing.admit(Instant::now()) {
                     let file = files.file.display();
-                    warn!("cannot read {file}: {error}; what enclaves were told before stays");
+                    warn!(
+                        %file, %error, left_out,
+                        "cannot read it; what enclaves were told before stays"
+                    );
                 }
-                failing = true;
                 // With nothing known, an enclave is told so at once and tries its next source.
                 texts.send_if_modified(|text| {
                     let first = text.is_none();
@@ -99,10 +100,10 @@ fn publish(text: String, file: &Path, texts: &watch::Sender<Text>) {
     });
     if changed && text.is_empty() {
         let file = file.display();
-        warn!("{file} names no nameserver that an enclave could use (loopback is none)");
+        warn!(%file, "it names no nameserver that an enclave could use (loopback is none)");
     } else if changed {
         let conf = text.trim_end().replace('\n', "; ");
-        info!(file = %file.display(), "nameservers for the enclaves: {conf}");
+        info!(file = %file.display(), conf, "nameservers for the enclaves");
     }
 }
 

@@ -11,6 +11,7 @@ use link::{Command, Listener, Peer, Stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::field::{DisplayValue, display};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
@@ -27,6 +28,9 @@ use crate::{connection, resolv_conf};
 /// The wait after the system refused to accept, for lack of descriptors or memory: they come back
 /// as connections end, and asking again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often lines that were left out are looked for, to be counted.
+const COUNTS: Duration = Duration::from_secs(1);
 
 /// What the connections of a relay have in common.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
         .control
         .as_deref()
         .and_then(|socket| operator.serve(socket));
-    let mut flush = interval(floods::INTERVAL);
+    let mut flush = interval(COUNTS);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let mut shutdown = pin!(shutdown);
@@ -139,18 +143,18 @@ impl Relay {
             drain,
             quota: Quota::new(config.limits.upstream_pps),
             enclaves: Arc::default(),
-            floods: Mutex::default(),
+            floods: Mutex::new(Floods::new(floods::FAILURE)),
             refusals: Mutex::default(),
-            news: Mutex::default(),
+            news: Mutex::new(Floods::new(floods::NEWS)),
         }
     }
 
-    /// Writes a line about a peer, unless the same was written within the last second.
+    /// Writes a line about a peer, unless one of its kind was written within the last minute.
     pub(crate) fn complain(&self, peer: Option<Peer>, kind: &'static str, detail: &dyn Display) {
         let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
         if floods.admit(peer, kind, Instant::now()) {
             drop(floods);
-            warn!(peer = name(peer), "{kind}: {detail}");
+            warn!(why = %detail, peer = name(peer), "{kind}");
         }
     }
 
@@ -159,17 +163,17 @@ impl Relay {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         match refusals.admit(peer, to, Instant::now()) {
             None => {}
-            Some(Destination::One(_)) => warn!(%peer, "not allowed: {command}: {denied}"),
-            Some(others) => warn!(%peer, "not allowed: {others}, the last {command}: {denied}"),
+            Some(Destination::One(_)) => warn!(%command, why = %denied, %peer, "not allowed"),
+            Some(others) => warn!(last = %command, why = %denied, %peer, "not allowed: {others}"),
         }
     }
 
-    /// Writes a line about what a peer is given, likewise once a second.
+    /// Writes a line about what a peer is given, once a second.
     pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         if news.admit(Some(peer), kind, Instant::now()) {
             drop(news);
-            info!(peer = %peer, "{kind} {detail}");
+            info!(what = %detail, %peer, "{kind}");
         }
     }
 
@@ -179,21 +183,21 @@ impl Relay {
             floods.flush(Instant::now())
         };
         for (peer, kind, count) in flush(&self.floods) {
-            warn!(peer = name(peer), count, "{kind}: {count} more");
+            warn!(peer = name(peer), count, "{kind}: more");
         }
         for (peer, kind, count) in flush(&self.news) {
-            info!(peer = name(peer), count, "{kind}: {count} more");
+            info!(peer = name(peer), count, "{kind}: more");
         }
         for (peer, count) in self.enclaves.tidy() {
-            warn!(%peer, count, "it warns: {count} more");
+            warn!(%peer, count, "an enclave warns: more");
         }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {
-            warn!(%peer, count, "not allowed: {destination}: {count} more");
+            warn!(%peer, to = %destination, count, "not allowed: more");
         }
     }
 }
 
-fn name(peer: Option<Peer>) -> Option<String> {
-    peer.map(|peer| peer.to_string())
+fn name(peer: Option<Peer>) -> Option<DisplayValue<Peer>> {
+    peer.map(display)
 }

@@ -56,7 +56,8 @@ fn it_is_ready_serves_and_ends_with_0_on_a_signal() {
             .map(Result::unwrap)
             .collect();
         assert!(
-            log.iter().any(|line| line.contains("listening on unix:")),
+            log.iter()
+                .any(|line| line.contains("listening address=unix:")),
             "{log:?}"
         );
         assert!(!directory.path().join("relay_8888").exists());

@@ -23,6 +23,9 @@ impl Status {
         );
         lines.push("parent", self.parent(style));
         self.nameservers(&mut lines, style);
+        if self.routes + self.pins > 0 {
+            lines.push("rules", self.rules());
+        }
         lines.push("cache", self.cache());
         lines.push("upstream", self.upstream(style));
         lines.push("answers", self.answers());
@@ -74,6 +77,12 @@ impl Status {
             lines.push(label, line.replacen(word, &shown, 1));
             label = "";
         }
+    }
+
+    fn rules(&self) -> String {
+        let routes = count(self.routes, "route", "routes");
+        let pins = count(self.pins, "pin", "pins");
+        format!("{routes}, {pins}")
     }
 
     fn cache(&self) -> String {
@@ -249,6 +258,8 @@ mod tests {
                 ),
                 nameserver("10.8.0.53:53", Health::Resting, "corp.example", "--route"),
             ],
+            routes: 1,
+            pins: 2,
             egress: Some("detour".to_owned()),
             ports: vec![Port {
                 parent: "0.0.0.0:8443".to_owned(),
@@ -288,6 +299,7 @@ mod tests {
                 "parent       vsock:3 port 8888: the link is up, proxify-relay",
                 "nameservers  10.0.0.2:53   answers          the parent's resolv.conf",
                 "             10.8.0.53:53  does not answer  --route                   for corp.example",
+                "rules        1 route, 2 pins",
                 "cache        1 entry, 300 bytes of 16 MiB, 75.0 % hits",
                 "upstream     12 packets/s of 900, 0 lookups under way",
                 "answers      200 queries: 150 from the cache, 0 stale, 0 by itself; 0 questions upstream",

@@ -21,6 +21,10 @@ pub struct Status {
     /// Who is asked: first those of all names that no route takes, then those of each route, in the
     /// order of preference.
     pub nameservers: Vec<Nameserver>,
+    /// Suffixes whose names have nameservers of their own.
+    pub routes: u64,
+    /// Suffixes whose names are held to networks.
+    pub pins: u64,
     /// How TCP is carried out: `detour` or `redirect`; none if it is not.
     pub egress: Option<String>,
     /// Ports of the parent that lead to programs here.

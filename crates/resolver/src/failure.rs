@@ -8,10 +8,14 @@ use crate::validate::Invalid;
 /// Why an attempt brought no answer, as the driver saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// The link to the parent could not be opened or was lost; says nothing about the nameserver.
+    /// There was no link to the parent, and the question never left; says nothing about the nameserver.
     Link,
-    /// The parent is there and will not or cannot reach this nameserver.
+    /// The link was lost after the question was put on it: it may have gone out.
+    Lost,
+    /// The parent is there and will not or cannot reach this nameserver: the question never left.
     Unreachable,
+    /// The nameserver was reached, and closed the connection on the question.
+    Closed,
 }
 
 /// Why a lookup, or a query, has no answer.

@@ -29,10 +29,12 @@ pub mod fuzz {
     pub use crate::shard::random::run as shard;
 }
 mod key;
+mod link;
 mod packed;
 mod pending;
 mod pins;
 mod policy;
+mod query_log;
 mod quota;
 // The fuzzer needs less of it than the tests.
 #[cfg(any(test, feature = "fuzz"))]
@@ -48,7 +50,8 @@ pub use counters::Counters;
 pub use failure::{Failed, Fault};
 pub use failures::LastFailure;
 pub use pending::Ticket;
-pub use pins::{Lead, MAX_NETWORKS, MAX_PINS, Pin, Pins, PinsError, Refusal};
+pub use pins::{Held, Lead, MAX_NETWORKS, MAX_PINS, Pin, Pins, PinsError, Refusal};
+pub use query_log::{Logged, Outcome};
 pub use reply::{MAX_REPLY, MAX_UDP_REPLY, Transport};
 pub use routes::{MAX_ROUTES, Route, Routes, RoutesError};
 pub use servers::{Health, MAX_NAMESERVERS, Nameserver};

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -31,6 +32,8 @@ pub struct Ticket {
     pub(crate) nameserver: SocketAddr,
     /// OPT was sent.
     pub(crate) edns: bool,
+    /// What the question costs of the quota.
+    pub(crate) packets: u32,
 }
 
 /// All lookups under way.
@@ -67,6 +70,8 @@ pub(crate) struct Lookup<C> {
     pub(crate) attempt_at: Option<Millis>,
     /// Then a nameserver is asked again.
     pub(crate) retry_at: Option<Millis>,
+    /// Then it fails if the link has been silent until then.
+    pub(crate) link_at: Option<Millis>,
     /// Attempts so far; the number of the one made last.
     pub(crate) attempts: u32,
     /// Attempts without a result yet, by number.
@@ -95,6 +100,8 @@ pub(crate) struct Lookup<C> {
 /// A client whose query waits for a lookup.
 pub(crate) struct Waiter<C> {
     pub(crate) client: C,
+    /// When it asked, if the log of queries is to have it.
+    pub(crate) began: Option<Instant>,
     id: u16,
     flags: Flags,
     edns: Option<Edns>,
@@ -105,9 +112,10 @@ pub(crate) struct Waiter<C> {
 }
 
 impl<C> Waiter<C> {
-    pub(crate) fn new(client: C, asker: &Asker<'_>) -> Self {
+    pub(crate) fn new(client: C, asker: &Asker<'_>, began: Option<Instant>) -> Self {
         Self {
             client,
+            began,
             id: asker.id,
             flags: asker.flags,
             edns: asker.edns,
@@ -152,6 +160,7 @@ impl<C> Lookup<C> {
             stale_sent: false,
             attempt_at: None,
             retry_at: None,
+            link_at: None,
             attempts: 0,
             in_flight: Vec::new(),
             tried: Tried::default(),
@@ -190,7 +199,7 @@ impl<C> Lookup<C> {
 
     /// When something is due next.
     fn next(&self) -> Millis {
-        [self.stale_at, self.attempt_at, self.retry_at]
+        [self.stale_at, self.attempt_at, self.retry_at, self.link_at]
             .into_iter()
             .flatten()
             .fold(self.deadline, Millis::min)

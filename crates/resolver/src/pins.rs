@@ -48,6 +48,15 @@ pub struct Pin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pins(Vec<Pin>);
 
+/// What pins say of a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Those that hold it: mostly one.
+    pub by: Vec<Pin>,
+    /// The suffix of the pin that does not, since the name is one of S3's or DynamoDB's.
+    pub exempt_from: Option<Name>,
+}
+
 /// Pins that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PinsError {
@@ -166,6 +175,28 @@ impl Pins {
             judges.pins != 0
         };
         self.is_empty() || name.parse().is_ok_and(is_pinned)
+    }
+
+    /// What they say of a name by itself, whatever it is an alias of; nothing where there are none.
+    #[must_use]
+    pub fn explain(&self, name: &Name) -> Option<Held> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut judges = self.judges();
+        judges.add(name);
+        let those = |bits: u32| {
+            let pins = self.numbered().filter(move |(pin, _)| bits & 1 << pin != 0);
+            pins.map(|(_, pin)| pin.clone())
+        };
+        let is_gateway = judges.pins == 0 && gateway::service(name).is_some();
+        Some(Held {
+            by: those(judges.pins).collect(),
+            exempt_from: match is_gateway {
+                true => those(judges.released).map(|pin| pin.suffix).next(),
+                false => None,
+            },
+        })
     }
 
     /// Who judge an answer, none yet.

@@ -117,9 +117,9 @@ impl Quota {
         self.paid = self.paid.max(nanos(now)).saturating_add(price);
     }
 
-    /// Notes that a question did not go out.
-    pub(crate) fn refund(&mut self) {
-        let price = self.interval * Nanos::from(self.cost);
+    /// Notes that packets did not go out.
+    pub(crate) fn refund(&mut self, packets: u32) {
+        let price = self.interval * Nanos::from(packets);
         self.paid = self.paid.saturating_sub(price);
     }
 

@@ -56,6 +56,17 @@ pub(crate) enum Content<'a> {
     Failure(&'a Shown),
 }
 
+impl Content<'_> {
+    /// The code of its Extended DNS Error, whether the client sees it or not.
+    pub(crate) fn ede(&self) -> Option<u16> {
+        match self {
+            Self::Answer { ede, .. } => ede.map(|ede| ede.code),
+            Self::Local { .. } => None,
+            Self::Failure(shown) => Some(shown.code),
+        }
+    }
+}
+
 impl<'a> Asker<'a> {
     pub(crate) fn new(query: &Query<'a>, transport: Transport) -> Self {
         Self {

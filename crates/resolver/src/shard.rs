@@ -8,12 +8,14 @@ use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
 use crate::counters::{Counters, Rate};
-use crate::failure::Failure;
+use crate::failure::{Failure, Shown};
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
+use crate::link::Link;
 use crate::pending::{Lookup, Pending, Ticket, Waiter};
 use crate::pins::{Pins, Refusal, Reports};
 use crate::policy::{self, Verdict};
+use crate::query_log::{Logged, Outcome, QueryLog};
 use crate::quota::{Quota, Rank};
 use crate::reply::{self, Asker, Content, MAX_REPLY, Transport};
 use crate::routes::{Routes, Upstreams, Via};
@@ -32,6 +34,7 @@ mod lab;
 mod lookup;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod random;
+mod replies;
 #[cfg(test)]
 mod tests;
 
@@ -78,10 +81,12 @@ pub struct Shard<C> {
     pins: Pins,
     reports: Reports,
     quota: Quota,
+    link: Link,
     counters: Counters,
     /// Of packets to nameservers.
     rate: Rate,
     failures: Failures,
+    log: QueryLog,
     /// Where replies to those who waited are written.
     scratch: Box<[u8]>,
 }
@@ -143,9 +148,11 @@ impl<C> Shard<C> {
             reports: Reports::new(&config.pins),
             pins: config.pins,
             quota: Quota::new(config.upstream_pps),
+            link: Link::default(),
             counters: Counters::default(),
             rate: Rate::default(),
             failures: Failures::default(),
+            log: QueryLog::default(),
             scratch: vec![0; MAX_REPLY].into_boxed_slice(),
         }
     }
@@ -163,6 +170,7 @@ impl<C> Shard<C> {
         packet: &[u8],
         out: &mut [u8],
     ) -> Step {
+        let came = now;
         let now = self.millis(now);
         let query = match Query::parse(packet) {
             Ok(query) => query,
@@ -176,6 +184,9 @@ impl<C> Shard<C> {
             }) => {
                 self.counters.queries += 1;
                 self.counters.local += 1;
+                if let Some(notes) = self.log.at(came) {
+                    notes.malformed(transport, rcode);
+                }
                 return Step::Reply(reply::reject(packet, rcode, question_end, out));
             }
         };
@@ -184,18 +195,29 @@ impl<C> Shard<C> {
         let key = Key::new(&query.question, key_flags(&query));
         match policy::judge(&query.question) {
             Verdict::Forward => {}
-            verdict => return Step::Reply(self.reply_locally(now, &asker, &key, verdict, out)),
+            verdict => {
+                let length = self.reply_locally(now, &asker, &key, verdict, out);
+                if let Some(notes) = self.log.at(came) {
+                    notes.at_once(&asker, Outcome::Policy, None, written(out, length));
+                }
+                return Step::Reply(length);
+            }
         }
         let hash = self.hash.of(key.as_bytes());
         if let Some(entry) = self.cache.get(hash, key.as_bytes())
             && entry.is_fresh(now, &self.upstreams)
         {
             self.counters.hits += 1;
-            return match entry.hit(now, &self.quota, &asker, out) {
-                (length, false) => Step::Reply(length),
-                (length, true) => self.prefetch(now, key, hash, length),
+            let (length, is_due) = entry.hit(now, &self.quota, &asker, out);
+            if let Some(notes) = self.log.at(came) {
+                notes.at_once(&asker, Outcome::Hit, None, written(out, length));
+            }
+            return match is_due {
+                false => Step::Reply(length),
+                true => self.prefetch(now, key, hash, length),
             };
         }
+        self.log.at(came);
         self.miss(now, client, &asker, key, hash, out)
     }
 
@@ -207,6 +229,7 @@ impl<C> Shard<C> {
         nameservers: &[SocketAddr],
         actions: &mut Vec<Action<C>>,
     ) {
+        self.log.at(now);
         let upstream = self.upstreams.get_mut(Via::DEFAULT);
         if upstream.servers.are(nameservers) {
             return;
@@ -220,11 +243,36 @@ impl<C> Shard<C> {
     /// Says that the link to the parent is up again: failures are forgotten, and lookups that
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        for upstream in self.upstreams.iter_mut() {
-            upstream.servers.wake();
-            upstream.forget_failures();
-        }
+        self.log.at(now);
+        self.link.is_heard(self.millis(now));
+        self.forget_failures();
         self.ask_what_waits(now, |_| true, actions);
+    }
+
+    /// Says that the link gave a sign of life that is no answer, such as a connection.
+    pub fn link_is_heard(&mut self, now: Instant) {
+        self.hear(self.millis(now));
+    }
+
+    /// Says that nothing came of the link since `since`, though it was asked for something. After 3 s of
+    /// that lookups end soon, those under way too, until something is heard of it again.
+    pub fn link_is_silent(&mut self, now: Instant, since: Instant) {
+        let (now, since) = (self.millis(now), self.millis(since));
+        if !self.link.is_silent(since) {
+            return;
+        }
+        for slot in self.pending.slots() {
+            if let Some(lookup) = self.pending.get(slot) {
+                lookup.link_at = self.link.patience(now);
+                self.pending.schedule(slot);
+            }
+        }
+    }
+
+    /// Whether the result of a question is still waited for.
+    pub fn is_wanted(&mut self, ticket: Ticket) -> bool {
+        let lookup = self.pending.of(ticket);
+        lookup.is_some_and(|lookup| lookup.in_flight.contains(&ticket.attempt))
     }
 
     /// Says how many packets a question costs upstream from now on: one over UDP, two over TCP, with the
@@ -256,6 +304,16 @@ impl<C> Shard<C> {
     /// one a minute for a pin.
     pub fn take_refusal(&mut self) -> Option<Refusal> {
         self.reports.take()
+    }
+
+    /// Has each query noted from now on, for [`Shard::take_logged`].
+    pub fn log_queries(&mut self, now: Instant) {
+        self.log.start(now);
+    }
+
+    /// The queries that have had their reply since the last call, if they are noted; of a flood not all.
+    pub fn take_logged(&mut self) -> Vec<Logged> {
+        self.log.take()
     }
 
     /// When [`Shard::tick`] is to be called next; `None` while no lookup is under way.
@@ -312,9 +370,13 @@ impl<C> Shard<C> {
     ) -> Step {
         if let Some(denial) = denial(&mut self.cache, &self.hash, &self.upstreams, now, &key) {
             self.counters.hits += 1;
-            return match denial.hit(now, &self.quota, asker, out) {
-                (length, false) => Step::Reply(length),
-                (length, true) => self.prefetch(now, key, hash, length),
+            let (length, is_due) = denial.hit(now, &self.quota, asker, out);
+            if let Some(notes) = self.log.notes() {
+                notes.at_once(asker, Outcome::Negative, None, written(out, length));
+            }
+            return match is_due {
+                false => Step::Reply(length),
+                true => self.prefetch(now, key, hash, length),
             };
         }
         let slot = self.pending.find(hash, &key);
@@ -326,7 +388,11 @@ impl<C> Shard<C> {
         if let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) {
             rank = Rank::Known;
             if late || full || !fits(rank) || entry.is_to_wait(now, &self.upstreams) {
-                let length = asker.reply(entry.stale(), out);
+                let content = entry.stale();
+                let length = asker.reply(content, out);
+                if let Some(notes) = self.log.notes() {
+                    notes.at_once(asker, Outcome::Stale, content.ede(), written(out, length));
+                }
                 self.counters.stale += 1;
                 return Step::Reply(length);
             }
@@ -334,31 +400,33 @@ impl<C> Shard<C> {
             && let Some(shown) = entry.failure(now, &self.upstreams)
         {
             self.counters.cached_failures += 1;
-            self.counters.servfail += 1;
-            return Step::Reply(asker.reply(Content::Failure(&shown), out));
+            let outcome = Outcome::of_failure(shown.code);
+            return Step::Reply(self.refuse(asker, &shown, outcome, out));
         }
         let fits = fits(rank);
         if full || !fits {
-            let (counter, failure) = match full {
-                true => (&mut self.counters.overload, Failure::Overload),
-                false => (&mut self.counters.over_quota, Failure::Quota),
+            let counters = &mut self.counters;
+            let (counter, failure, outcome) = match full {
+                true => (&mut counters.overload, Failure::Overload, Outcome::Overload),
+                false => (&mut counters.over_quota, Failure::Quota, Outcome::OverQuota),
             };
             *counter += 1;
-            self.counters.servfail += 1;
-            return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
+            return Step::Reply(self.refuse(asker, &failure.show(), outcome, out));
         }
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
             self.join(slot);
-            self.pending.wait(slot, Waiter::new(client, asker));
+            self.pending
+                .wait(slot, Waiter::new(client, asker, self.log.began()));
             return Step::Wait;
         }
         self.counters.misses += 1;
         let stale_at = (rank == Rank::Known).then_some(now + STALE_AFTER);
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
-        let slot = self.pending.insert(lookup);
-        self.pending.wait(slot, Waiter::new(client, asker));
+        let slot = self.begin(now, lookup);
+        self.pending
+            .wait(slot, Waiter::new(client, asker, self.log.began()));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
@@ -367,9 +435,48 @@ impl<C> Shard<C> {
         }
     }
 
+    fn begin(&mut self, now: Millis, mut lookup: Lookup<C>) -> usize {
+        lookup.link_at = self.link.patience(now);
+        self.pending.insert(lookup)
+    }
+
+    /// After a sign of life from the link: what failed while it was lost may be well.
+    fn hear(&mut self, now: Millis) {
+        if self.link.is_heard(now) {
+            self.forget_failures();
+        }
+    }
+
+    fn forget_failures(&mut self) {
+        for upstream in self.upstreams.iter_mut() {
+            upstream.servers.wake();
+            upstream.forget_failures();
+        }
+    }
+
+    /// Writes a failure that is known at once, and gives its length.
+    fn refuse(
+        &mut self,
+        asker: &Asker<'_>,
+        shown: &Shown,
+        outcome: Outcome,
+        out: &mut [u8],
+    ) -> usize {
+        self.counters.servfail += 1;
+        let length = asker.reply(Content::Failure(shown), out);
+        if let Some(notes) = self.log.notes() {
+            notes.at_once(asker, outcome, Some(shown.code), written(out, length));
+        }
+        length
+    }
+
     fn is_full(&self) -> bool {
         self.pending.len() >= MAX_LOOKUPS
     }
+}
+
+fn written(out: &[u8], length: usize) -> &[u8] {
+    out.get(..length).unwrap_or_default()
 }
 
 /// The entry that says NXDOMAIN of this name: then no type of it exists.

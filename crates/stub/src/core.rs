@@ -24,6 +24,7 @@ use wire::{HEADER, Name};
 
 use crate::alarm::{Alarm, Sleep};
 use crate::handle::{Link, Nameserver, Status};
+use crate::query_log;
 use crate::tcp::Replies;
 use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
@@ -92,6 +93,11 @@ impl Core {
             alarm: Alarm::new(),
             reach,
         }
+    }
+
+    /// From now on each query has a line in the log.
+    pub(crate) fn log_queries(&self) {
+        self.lock().shard.log_queries(now());
     }
 
     pub(crate) fn sockets(&self) -> usize {
@@ -165,10 +171,10 @@ impl Core {
     /// it does. The name that was asked for is for those who look for it.
     pub(crate) fn complain(&self, nameserver: SocketAddr, what: &'static str, name: Option<&Name>) {
         if let Some(left_out) = self.admit(nameserver, what) {
-            let more = name.map_or("", |_| MORE);
-            let name = name.filter(|_| tracing::enabled!(tracing::Level::DEBUG));
-            let name = name.map(tracing::field::display);
-            warn!(name, left_out, "{nameserver} {what}{more}");
+            warn!(%nameserver, left_out, "a nameserver {what}{MORE}");
+            if let Some(name) = name {
+                debug!(%nameserver, %name, "it {what}");
+            }
         }
     }
 
@@ -185,13 +191,20 @@ impl Core {
                 is_told,
                 ..
             } = failure;
-            debug!(%name, qtype, ede = code, "lookup failed: {text}");
+            debug!(%name, qtype, ede = code, reason = text, "lookup failed");
             // While the link is down, that is what is told.
             if *is_told || self.upstreams().link() != Link::Up {
                 continue;
             }
             if let Some(left_out) = self.admit(nameserver.unwrap_or(NOBODY), what) {
-                warn!(ede = code, left_out, "a lookup failed: {text}{MORE}");
+                let nameserver = nameserver.map(tracing::field::display);
+                warn!(
+                    reason = text,
+                    ede = code,
+                    nameserver,
+                    left_out,
+                    "a lookup failed{MORE}"
+                );
             }
         }
     }
@@ -258,6 +271,21 @@ impl Core {
                 shard.link_is_up(now(), actions);
             }
         });
+    }
+
+    /// Notes that the parent is there.
+    pub(crate) fn heard(self: &Arc<Self>) {
+        self.act(|State { shard, .. }| shard.link_is_heard(now()));
+    }
+
+    /// Notes that nothing came of the parent since then.
+    pub(crate) fn silent(self: &Arc<Self>, since: tokio::time::Instant) {
+        self.act(|State { shard, .. }| shard.link_is_silent(now(), since.into_std()));
+    }
+
+    /// Whether somebody waits for the answer still.
+    pub(crate) fn wants(&self, ask: &Ask) -> bool {
+        self.lock().shard.is_wanted(ask.ticket)
     }
 
     /// Notes packets to a nameserver that no [`Ask`] was for.
@@ -366,7 +394,9 @@ impl Core {
     fn act<T>(self: &Arc<Self>, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state);
+        let logged = state.shard.take_logged();
         self.finish(state);
+        query_log::write(&logged);
         result
     }
 

@@ -29,6 +29,7 @@ use tracing::{info, warn};
 mod alarm;
 mod core;
 mod handle;
+mod query_log;
 mod sync {
     //! What loom takes the place of in `tests/loom.rs`.
     pub(crate) use tokio::sync::Notify;
@@ -43,11 +44,12 @@ mod tests;
 
 use crate::core::Core;
 pub use crate::handle::{Handle, Link, Nameserver, Status};
+pub use crate::query_log::QUERY_LOG;
 use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{
-    Cached, Counters, Explained, Health, LastFailure, Left, Load, Local, Pin, Pins, PinsError,
-    Route, Routes, RoutesError, UnderWay,
+    Cached, Counters, Explained, Health, Held, LastFailure, Left, Load, Local, Pin, Pins,
+    PinsError, Route, Routes, RoutesError, UnderWay,
 };
 pub use wire::{Name, ParseNameError};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub pins: Pins,
     /// Packets that may go to nameservers in any second; 0 for no limit.
     pub upstream_pps: u32,
+    /// Whether each query has a line in the log, with the target [`QUERY_LOG`].
+    pub query_log: bool,
 }
 
 /// A stub resolver whose sockets are bound.
@@ -74,6 +78,7 @@ pub struct Stub {
     routes: Routes,
     pins: Pins,
     upstream_pps: u32,
+    query_log: bool,
     handle: Handle,
 }
 
@@ -117,6 +122,7 @@ impl Stub {
             routes: config.routes.clone(),
             pins: config.pins.clone(),
             upstream_pps: config.upstream_pps,
+            query_log: config.query_log,
             handle: Handle::default(),
         };
         let mut left_out = None;
@@ -176,6 +182,9 @@ impl Stub {
             upstream_pps: self.upstream_pps,
         };
         let core = Arc::new(Core::new(udp, config, parent, reach));
+        if self.query_log {
+            core.log_queries();
+        }
         self.handle.attach(&core);
         let mut tasks = JoinSet::new();
         for index in 0..core.sockets() {
@@ -203,7 +212,16 @@ impl Stub {
             }
         }
         let counters = core.counters();
-        info!(?counters, "stub ends");
+        info!(
+            queries = counters.queries,
+            hits = counters.hits,
+            stale = counters.stale,
+            local = counters.local,
+            misses = counters.misses,
+            servfail = counters.servfail,
+            packets = counters.packets,
+            "stub ends"
+        );
         tasks.shutdown().await;
         upstreams.shutdown().await;
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::frame;
+use link::{Seldom, frame};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -44,6 +44,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
     let connections = Arc::new(Connections::default());
     // With this task end all of its connections.
     let mut tasks = JoinSet::new();
+    let mut shortage = Seldom::default();
     loop {
         while tasks.try_join_next().is_some() {}
         match listener.accept().await {
@@ -63,7 +64,9 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                 });
             }
             Err(error) => {
-                warn!(%error, "cannot take a connection over TCP");
+                if let Some(left_out) = shortage.admit(Instant::now()) {
+                    warn!(%error, left_out, "cannot take a connection over TCP");
+                }
                 tokio::time::sleep(REST).await;
             }
         }

@@ -69,6 +69,7 @@ impl Lab {
             routes,
             pins: Pins::default(),
             upstream_pps,
+            query_log: false,
         };
         let stub = Stub::bind(&config).unwrap();
         let (address, handle) = (stub.local_addrs()[0], stub.handle());
@@ -184,6 +185,7 @@ async fn a_taken_port_is_named() {
         routes: Routes::default(),
         pins: Pins::default(),
         upstream_pps: 0,
+        query_log: false,
     };
     let error = Stub::bind(&config).err().unwrap();
     assert!(matches!(error, BindError::InUse { address: named } if named == address));
@@ -266,6 +268,7 @@ async fn addresses_that_are_all_left_out_are_an_error() {
             routes: Routes::default(),
             pins: Pins::default(),
             upstream_pps: 0,
+            query_log: false,
         })
     };
     // For documentation only (RFC 3849), so no system has them.

@@ -71,6 +71,7 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
     // is all that ends connections.
     let mut up = None;
     loop {
+        let began = Instant::now();
         let opened = match relay.take() {
             Some(stream) => Ok((stream, Carrier::Relay)),
             None => open(core.parent(), nameserver).await,
@@ -83,7 +84,10 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                     }
                     core.opened(nameserver, carrier);
                 }
+                core.heard();
                 core.spent(carrier.packets_to_connect());
+                // While there was no connection lookups may have ended by the thousand.
+                queue.keep(|ask| core.wants(ask));
                 let mut connection = Connection::new(stream, carrier, window);
                 let ended = connection.carry(&core, nameserver, &mut queue).await;
                 if carrier == Carrier::Relay || matches!(ended, Ok(Ended::Dropped)) {
@@ -110,6 +114,9 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                             // One may be a relay that is restarted.
                             if barren > 1 {
                                 core.complain(nameserver, CLOSED, None);
+                            }
+                            if error.kind() == io::ErrorKind::TimedOut {
+                                core.silent(connection.heard);
                             }
                             connection.lose_all(&core);
                         }
@@ -140,9 +147,14 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                 if up.take().is_some() {
                     core.closed(nameserver);
                 }
-                core.unreachable(nameserver, error.as_failed(), &error);
+                let failed = error.as_failed();
+                core.unreachable(nameserver, failed, &error);
+                match failed {
+                    Failed::Link => core.silent(began),
+                    _ => core.heard(),
+                }
                 while let Some(ask) = queue.take() {
-                    core.answer(ask.ticket, Err(error.as_failed()));
+                    core.answer(ask.ticket, Err(failed));
                 }
             }
         }
@@ -322,7 +334,7 @@ impl Connection {
             // Asked alone and closed on: it is this question, or this nameserver.
             if self.answered == 0 && left.len() == 1 {
                 for waiting in left.drain(..) {
-                    core.answer(waiting.ask.ticket, Err(Failed::Unreachable));
+                    core.answer(waiting.ask.ticket, Err(Failed::Closed));
                 }
             }
         }
@@ -333,7 +345,7 @@ impl Connection {
 
     fn lose_all(&mut self, core: &Arc<Core>) {
         for (_, waiting) in self.in_flight.drain() {
-            core.answer(waiting.ask.ticket, Err(Failed::Link));
+            core.answer(waiting.ask.ticket, Err(Failed::Lost));
         }
     }
 }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use link::Parent;
+use link::{Parent, Seldom};
 use resolver::{Ask, Failed, MAX_NAMESERVERS, Routes};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Name;
 
@@ -39,18 +40,47 @@ pub(crate) struct Upstreams {
     /// Whom all names are asked at that no route takes.
     discovered: Group,
     routed: Vec<Group>,
-    /// Whether the last word to the log was that the link is down.
-    is_down: bool,
-    /// What the last word to the log was about how queries travel.
+    /// What the log knows of the link.
+    link: Word,
     carrier: Option<Carrier>,
+    /// Of parents without a relay, which may come and go.
+    old_parents: Seldom,
 }
 
 /// Nameservers that stand in for each other.
 struct Group {
     suffix: Name,
     nameservers: Vec<SocketAddr>,
-    /// Whether the last word to the log was that none of them can be reached.
+    /// What the log knows of it: none of them can be reached.
+    word: Word,
+}
+
+/// What the log is told of something that is down or up: once a minute, however often it changes.
+#[derive(Default)]
+struct Word {
     is_down: bool,
+    /// Whether the log has that it is down.
+    is_told: bool,
+    line: Seldom,
+}
+
+impl Word {
+    /// Notes that it is down; with how many of its like were left out, if a line is to be written.
+    fn down(&mut self) -> Option<u64> {
+        self.is_down = true;
+        if self.is_told {
+            return None;
+        }
+        let left_out = self.line.admit(Instant::now())?;
+        self.is_told = true;
+        Some(left_out)
+    }
+
+    /// Notes that it is up; whether the log has it otherwise.
+    fn up(&mut self) -> bool {
+        self.is_down = false;
+        std::mem::take(&mut self.is_told)
+    }
 }
 
 impl Group {
@@ -59,7 +89,7 @@ impl Group {
         Self {
             suffix,
             nameservers: used.copied().collect(),
-            is_down: false,
+            word: Word::default(),
         }
     }
 }
@@ -72,8 +102,9 @@ impl Upstreams {
             open: HashMap::new(),
             discovered: Group::new(Name::ROOT, &[]),
             routed: routes.iter().map(group).collect(),
-            is_down: false,
+            link: Word::default(),
             carrier: None,
+            old_parents: Seldom::default(),
         }
     }
 
@@ -117,23 +148,39 @@ impl Upstreams {
         parent: &Parent,
     ) -> bool {
         if self.carrier.replace(carrier) != Some(carrier) {
-            tell(carrier, parent);
+            self.tell(carrier, parent);
         }
         let was_empty = self.open.is_empty();
         *self.open.entry(nameserver).or_default() += 1;
         for group in self.routed.iter_mut().chain([&mut self.discovered]) {
-            if group.nameservers.contains(&nameserver) && std::mem::take(&mut group.is_down) {
+            if group.nameservers.contains(&nameserver) && group.word.up() {
                 warn!(route = %group.suffix, %nameserver, "names of this route resolve again");
             }
         }
         if was_empty {
-            if std::mem::take(&mut self.is_down) {
+            if self.link.up() {
                 warn!(%parent, "the link to the parent is up again");
             } else {
                 info!(%parent, "the link to the parent is up");
             }
         }
         was_empty
+    }
+
+    fn tell(&mut self, carrier: Carrier, parent: &Parent) {
+        match carrier {
+            Carrier::Relay => info!(%parent, "a relay: DNS goes to the nameservers by UDP"),
+            Carrier::PlainTcp => {
+                if let Some(left_out) = self.old_parents.admit(Instant::now()) {
+                    warn!(
+                        %parent, left_out,
+                        "an old parent without a relay for DNS: it goes over TCP, and several packets \
+                         a lookup count against AmazonDNS's quota of 1024 packets a second; \
+                         proxify-relay there makes it one"
+                    );
+                }
+            }
+        }
     }
 
     /// Notes that a connection has ended; the next may be open within milliseconds.
@@ -146,8 +193,8 @@ impl Upstreams {
         }
     }
 
-    /// Notes that no connection can be opened, with one log line for each time that the link goes
-    /// down, or that a route has nobody left whom the parent reaches.
+    /// Notes that no connection can be opened, with a log line when the link goes down, or a route has
+    /// nobody left whom the parent reaches.
     pub(crate) fn unreachable(
         &mut self,
         nameserver: SocketAddr,
@@ -155,31 +202,31 @@ impl Upstreams {
         error: &impl fmt::Display,
     ) {
         if self.open.is_empty() {
-            if !std::mem::replace(&mut self.is_down, true) {
-                warn!(%nameserver, "names that are not cached do not resolve: {error}");
+            if let Some(left_out) = self.link.down() {
+                warn!(%nameserver, %error, left_out, "names that are not cached do not resolve");
             }
             return;
         }
-        for route in self.lost(nameserver, failed) {
+        for (route, left_out) in self.lost(nameserver, failed) {
             warn!(
-                %route, %nameserver,
-                "names of this route that are not cached do not resolve: {error}"
+                %route, %nameserver, %error, left_out,
+                "names of this route that are not cached do not resolve"
             );
         }
     }
 
-    /// The routes that have nobody left, if it was not said before. What the link loses is about to
+    /// The routes that have nobody left, if it is to be said, and how often it was not. What the link loses is about to
     /// come back, or the link to go down as a whole.
-    fn lost(&mut self, nameserver: SocketAddr, failed: Failed) -> Vec<Name> {
+    fn lost(&mut self, nameserver: SocketAddr, failed: Failed) -> Vec<(Name, u64)> {
         let has = |address: &SocketAddr| self.open.contains_key(address);
         let mut lost = Vec::new();
         for group in self.routed.iter_mut().chain([&mut self.discovered]) {
             if failed == Failed::Unreachable
                 && group.nameservers.contains(&nameserver)
                 && !group.nameservers.iter().any(has)
-                && !std::mem::replace(&mut group.is_down, true)
+                && let Some(left_out) = group.word.down()
             {
-                lost.push(group.suffix);
+                lost.push((group.suffix, left_out));
             }
         }
         lost
@@ -194,7 +241,7 @@ impl Upstreams {
     pub(crate) fn link(&self) -> Link {
         match (self.open.is_empty(), self.carrier) {
             (false, _) => Link::Up,
-            (true, None) if !self.is_down => Link::Connecting,
+            (true, None) if !self.link.is_down => Link::Connecting,
             (true, _) => Link::Down,
         }
     }
@@ -221,20 +268,10 @@ impl Upstreams {
     }
 }
 
-fn tell(carrier: Carrier, parent: &Parent) {
-    match carrier {
-        Carrier::Relay => info!(%parent, "a relay: DNS goes to the nameservers by UDP"),
-        Carrier::PlainTcp => warn!(
-            %parent,
-            "an old parent without a relay for DNS: it goes over TCP, and several packets a \
-             lookup count against AmazonDNS's quota of 1024 packets a second; proxify-relay \
-             there makes it one"
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use resolver::Route;
 
     use super::*;
@@ -265,11 +302,11 @@ mod tests {
 
     fn lost(upstreams: &mut Upstreams, host: u8) -> Vec<String> {
         let lost = upstreams.lost(nameserver(host), Failed::Unreachable);
-        lost.iter().map(ToString::to_string).collect()
+        lost.iter().map(|(suffix, _)| suffix.to_string()).collect()
     }
 
-    #[test]
-    fn a_route_is_lost_once_with_the_last_of_its_nameservers() {
+    #[tokio::test(start_paused = true)]
+    async fn a_route_is_lost_once_with_the_last_of_its_nameservers() {
         let mut upstreams = upstreams();
         for host in 2..=4 {
             open(&mut upstreams, host);
@@ -283,6 +320,8 @@ mod tests {
         assert_eq!(lost(&mut upstreams, 3), ["a"]);
         open(&mut upstreams, 4);
         upstreams.closed(nameserver(4));
+        assert!(lost(&mut upstreams, 4).is_empty(), "told within the minute");
+        tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(lost(&mut upstreams, 4), ["a", "b"], "both were back");
         open(&mut upstreams, 3);
         upstreams.closed(nameserver(2));

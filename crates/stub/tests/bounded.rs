@@ -57,6 +57,7 @@ fn start(directory: &Path) -> SocketAddr {
         pins: stub::Pins::default(),
         routes: Routes::default(),
         upstream_pps: 0,
+        query_log: false,
     };
     let stub = Stub::bind(&config).unwrap();
     let address = stub.local_addrs()[0];

@@ -126,7 +126,7 @@ impl Chain {
         loop {
             tokio::select! {
                 passed = timeout(PASS, self.pass()) => if passed.is_err() {
-                    info!("the sources of nameservers took longer than {} s", PASS.as_secs());
+                    info!(seconds = PASS.as_secs(), "the sources of nameservers took longer than they may");
                 },
                 // A lesser source is not waited for while the relay's word is there.
                 Ok(()) = told.changed() => continue,

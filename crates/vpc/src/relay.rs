@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::{Command, Parent, Reply, RequestError, frame};
+use link::{Command, Parent, Reply, RequestError, Seldom, frame};
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -208,6 +208,7 @@ impl Lost {
 struct Pause {
     failures: u32,
     warned: bool,
+    line: Seldom,
 }
 
 impl Pause {
@@ -224,8 +225,11 @@ impl Pause {
     }
 
     fn log(&mut self, parent: &Parent, lost: &Lost) {
-        if self.failures == 1 && !self.warned {
-            warn!(%parent, %lost, "the relay does not tell the parent's nameservers now; asking on");
+        if self.failures > 0
+            && !self.warned
+            && let Some(left_out) = self.line.admit(Instant::now())
+        {
+            warn!(%parent, %lost, left_out, "the relay does not tell the parent's nameservers now; asking on");
             self.warned = true;
         } else {
             debug!(%parent, %lost, "RESOLV_CONF lost");

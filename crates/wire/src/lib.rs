@@ -60,6 +60,34 @@ pub mod rtype {
     pub const FIRST_QTYPE: u16 = 128;
     /// All types at once (RFC 1035, RFC 8482).
     pub const ANY: u16 = 255;
+
+    /// Types by the names that people write; any other is TYPE and its number (RFC 3597 section 5).
+    pub const NAMES: [(&str, u16); 17] = [
+        ("A", A),
+        ("NS", 2),
+        ("CNAME", CNAME),
+        ("SOA", SOA),
+        ("PTR", PTR),
+        ("HINFO", HINFO),
+        ("MX", MX),
+        ("TXT", 16),
+        ("AAAA", AAAA),
+        ("SRV", SRV),
+        ("NAPTR", 35),
+        ("DS", 43),
+        ("DNSKEY", 48),
+        ("SVCB", SVCB),
+        ("HTTPS", HTTPS),
+        ("ANY", 255),
+        ("CAA", 257),
+    ];
+
+    /// The name of a type that has one in [`NAMES`].
+    #[must_use]
+    pub fn name(rtype: u16) -> Option<&'static str> {
+        let named = NAMES.iter().find(|(_, number)| *number == rtype);
+        Some(named?.0)
+    }
 }
 
 /// Class IN (RFC 1035).

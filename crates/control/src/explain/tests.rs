@@ -214,6 +214,45 @@ fn each_verdict_is_told_and_decides_what_resolves() {
 }
 
 #[test]
+fn the_pin_that_holds_is_named_and_whether_it_decides() {
+    let held = |by: &[&str], exempt_from: Option<&str>| Held {
+        by: by.iter().map(|pin| (*pin).to_owned()).collect(),
+        exempt_from: exempt_from.map(str::to_owned),
+    };
+    let corp = "corp.example=10.8.0.0/16,fd00::/64";
+    for (held, ede, line) in [
+        (
+            held(&[corp], None),
+            0,
+            "--pin corp.example=10.8.0.0/16,fd00::/64",
+        ),
+        (
+            held(&[corp], None),
+            15,
+            "--pin corp.example=10.8.0.0/16,fd00::/64; it refuses what upstream says",
+        ),
+        (held(&[], None), 0, "no --pin holds it"),
+        (
+            held(&[], Some("amazonaws.com")),
+            0,
+            "--pin amazonaws.com exempts it: gateway endpoints keep public addresses",
+        ),
+    ] {
+        let mut report = report("down.");
+        for tried in &mut report.tried {
+            tried.held = Some(held.clone());
+            let now = tried.now.as_mut().unwrap();
+            now.answer.ede = Some(Ede::new(ede, "10.0.0.2:53 said so"));
+        }
+        let text = report.show(Style::default());
+        assert!(
+            text.contains(&format!("  pin       {line}\n")),
+            "{line}\n{text}"
+        );
+    }
+}
+
+#[test]
 fn an_address_is_asked_for_by_its_name() {
     let report = report("10.0.1.17");
     assert_eq!(report.tried[0].name, "17.1.0.10.in-addr.arpa");

@@ -128,7 +128,7 @@ async fn whatever_the_parent_answers_the_program_is_told_in_time_and_the_log_onc
             assert_eq!(error.answer(), parent.told, "{error}");
             dialer.complain(to, &error, false);
         }
-        let lines = log.lines(&format!("no connection to {to}: "));
+        let lines = log.lines(&format!("no connection to={to} error="));
         assert_eq!(lines.len(), 1, "{lines:#?}");
         assert!(
             lines[0].contains(parent.line),

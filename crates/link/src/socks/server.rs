@@ -266,9 +266,9 @@ pub enum HandshakeError {
     #[error("no method without authentication offered")]
     NoMethod,
     /// ATYP 3.
-    #[error("asked for the name `{name}`: names are resolved in the enclave, send an address")]
+    #[error("asked for a name: names are resolved in the enclave, send an address")]
     Name {
-        /// The name, with what is not printable escaped.
+        /// The name, with what is not printable escaped; what is asked for is for nobody's log.
         name: String,
     },
     /// An ATYP that RFC 1928 does not assign.

@@ -8,12 +8,12 @@ use clap::builder::BoolishValueParser;
 use link::{Address, Parent};
 use publish::Ports;
 use stub::{Pins, Routes};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use vpc::Nameservers;
 
 use super::pin::PinList;
 use super::route::RouteList;
-use super::{Config, Job, LogFormat, Report, ResolvConfFile};
+use super::{Config, Job, Report, ResolvConfFile};
 
 /// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
 const DNS_PORT: u16 = 53;
@@ -103,7 +103,11 @@ pub(super) struct Options {
     log: Targets,
     /// How to log.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    log_format: logging::Format,
+    /// Log a line for each query as well, with its name and what became of it, whatever --log says; at
+    /// most 1,000 a second. Without it no name is logged above debug.
+    #[arg(long, value_parser = BoolishValueParser::new())]
+    query_log: bool,
     /// Go on where there are other interfaces than lo, and change this host's resolv.conf.
     #[arg(long, value_parser = BoolishValueParser::new())]
     force: bool,
@@ -168,7 +172,11 @@ impl Options {
             egress: Some(self.egress),
             egress_allow: self.egress_allow,
             report: self.report,
-            log: self.log,
+            log: match self.query_log {
+                true => self.log.with_target(stub::QUERY_LOG, LevelFilter::INFO),
+                false => self.log,
+            },
+            query_log: self.query_log,
             log_format: self.log_format,
             force: self.force,
             job,

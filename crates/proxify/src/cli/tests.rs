@@ -138,8 +138,21 @@ fn the_defaults_are_an_enclaves() {
     assert_eq!(config.upstream_pps, 900);
     assert_eq!(config.publish, Ports::Auto);
     assert_eq!(config.log.to_string(), "warn");
-    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.log_format, logging::Format::Text);
     assert!(!config.force);
+}
+
+#[test]
+fn the_log_of_queries_is_shown_whatever_else_is() {
+    let off = parse(&["--log", "debug", "app"]).unwrap();
+    assert!(!off.query_log);
+    for (level, others) in [("off", false), ("info", true), ("warn,query=off", false)] {
+        let config = parse_with(&["--log", level, "dns"], &[("PROXIFY_QUERY_LOG", "1")]).unwrap();
+        assert!(config.query_log);
+        let is_on = |target| config.log.would_enable(target, &tracing::Level::INFO);
+        assert!(is_on("query"), "{level}");
+        assert_eq!(is_on("stub"), others, "{level}");
+    }
 }
 
 #[test]
@@ -156,7 +169,7 @@ fn the_command_line_wins_over_the_environment_and_ours_over_the_old_ones() {
     let config = parse_with(&["app"], &environment).unwrap();
     assert_eq!(
         (config.cache_size, config.log_format),
-        (1 << 20, LogFormat::Json)
+        (1 << 20, logging::Format::Json)
     );
     assert!(config.force);
     assert_eq!(config.listen, ["127.0.0.2:53".parse().unwrap()]);
@@ -437,6 +450,7 @@ fn help_shows_two_examples_and_every_option() {
         "upstream-pps",
         "log",
         "log-format",
+        "query-log",
         "force",
     ] {
         assert!(help.contains(&format!("--{option} ")) || help.contains(&format!("--{option}\n")));

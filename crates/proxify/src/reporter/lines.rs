@@ -15,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use logging::Also;
 use report::{Allowance, Level, Line, MAX_LINE};
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
@@ -22,7 +23,6 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::Context;
-use tracing_subscriber::registry::LookupSpan;
 
 /// Lines that wait for the link: beyond it the oldest are left out.
 const MOST: usize = 32;
@@ -47,8 +47,9 @@ const OURS: [&str; 9] = [
 ];
 
 /// Fields of text that are taken: errors and addresses.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 13] = [
     "client",
+    "device",
     "error",
     "failure",
     "lost",
@@ -56,7 +57,10 @@ const TEXTS: [&str; 9] = [
     "nameserver",
     "outside",
     "parent",
+    "reason",
     "signal",
+    "to",
+    "why",
 ];
 
 /// What may be said with a dot in it.
@@ -69,12 +73,11 @@ const FILES: [&str; 3] = [
 static LINES: Lines = Lines::new();
 
 /// Takes the lines of this process; to be part of the subscriber where they are to be told.
-pub(crate) fn layer<S>() -> impl Layer<S>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-{
+pub(crate) fn layer() -> Also {
     let ours = OURS.map(|target| (target, LevelFilter::WARN));
-    (&LINES).with_filter(Targets::new().with_targets(ours))
+    (&LINES)
+        .with_filter(Targets::new().with_targets(ours))
+        .boxed()
 }
 
 /// The next line, when there is one.

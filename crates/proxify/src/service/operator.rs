@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    Cached, Explanation, Gauges, Hex, LastFailure, Link, Looked, Nameserver, Parent, ParentKind,
-    Port, Reply, Request, Server, Status, Totals, UnderWay,
+    Cached, Explanation, Gauges, Held, Hex, LastFailure, Link, Looked, Nameserver, Parent,
+    ParentKind, Port, Reply, Request, Server, Status, Totals, UnderWay,
 };
 use egress::Way;
-use stub::{Explained, Handle, Left, Local, Name};
+use stub::{Explained, Handle, Left, Local, Name, Pin};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
@@ -28,6 +28,8 @@ pub(super) struct Operator {
     pub(super) found: watch::Receiver<Option<Arc<Found>>>,
     pub(super) cache_size: usize,
     pub(super) upstream_pps: u32,
+    pub(super) routes: usize,
+    pub(super) pins: usize,
     pub(super) egress: Option<(Way, egress::Activity)>,
     pub(super) publish: Vec<publish::Activity>,
 }
@@ -43,7 +45,7 @@ impl Operator {
         match control::serve(socket, answer) {
             Ok(server) => Some(server),
             Err(error) => {
-                warn!("`proxify status` and `proxify explain` get no answer: {error}");
+                warn!(%error, "`proxify status` and `proxify explain` get no answer");
                 None
             }
         }
@@ -102,6 +104,8 @@ impl Operator {
                 },
             },
             nameservers: nameservers.collect(),
+            routes: self.routes as u64,
+            pins: self.pins as u64,
             egress: self.egress.as_ref().map(|(way, _)| way.to_string()),
             ports: self.publish.iter().flat_map(ports).collect(),
             totals: self.totals(&stub.counters),
@@ -166,6 +170,7 @@ impl Operator {
             cached,
             under_way,
             route,
+            held,
             nameservers,
             failure,
         } = explained;
@@ -193,6 +198,10 @@ impl Operator {
                 is_queued: lookup.is_queued,
             }),
             route: route.to_string(),
+            held: held.map(|held| Held {
+                by: held.by.iter().map(pin).collect(),
+                exempt_from: held.exempt_from.map(|suffix| suffix.to_string()),
+            }),
             nameservers: nameservers
                 .into_iter()
                 .map(|known| {
@@ -245,6 +254,12 @@ fn ports(activity: &publish::Activity) -> Vec<Port> {
         published,
     };
     activity.ports().into_iter().map(told).collect()
+}
+
+/// As the option has it.
+fn pin(pin: &Pin) -> String {
+    let networks: Vec<String> = pin.networks.iter().map(ToString::to_string).collect();
+    format!("{}={}", pin.suffix, networks.join(","))
 }
 
 fn reason(local: Local) -> String {

@@ -156,6 +156,8 @@ impl Work {
             found: found.clone(),
             cache_size: self.stub.cache_size,
             upstream_pps: self.stub.upstream_pps,
+            routes: self.stub.routes.iter().count(),
+            pins: self.stub.pins.iter().count(),
             egress: egress.as_ref().and_then(Egress::activity),
             publish: self
                 .listed

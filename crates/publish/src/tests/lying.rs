@@ -114,7 +114,7 @@ async fn no_lie_makes_a_connection_or_a_busy_loop_or_a_second_line() {
         ended.unwrap();
     }
     for (lie, number) in lies().into_iter().zip(1_u16..) {
-        let mut lines = log.lines(&format!("port 0.0.0.0:{} ", 8000 + number));
+        let mut lines = log.lines(&format!("parent=0.0.0.0:{} ", 8000 + number));
         lines.retain(|line| line.contains(" WARN "));
         assert_eq!(lines.len(), 1, "{}: {lines:#?}", lie.name);
         assert!(lines[0].contains(lie.line), "{}: {lines:#?}", lie.name);

@@ -16,7 +16,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use link::Peer;
+use link::{Peer, Seldom};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -212,7 +212,7 @@ impl Ports {
         let bound = listener
             .local_addr()
             .map_err(|source| ListenError::System { address, source })?;
-        info!(peer = %owner, "listening on {bound}");
+        info!(peer = %owner, %bound, "listening for an enclave");
         let address = SocketAddr::new(address.ip(), bound.port());
         let key = Key { address, number };
         let changed = Arc::new(Notify::new());
@@ -242,7 +242,7 @@ impl Ports {
         open: watch::Sender<()>,
     ) {
         let mut drain = self.drain.clone();
-        let mut complained = false;
+        let mut shortage = Seldom::default();
         loop {
             let turn = self.turn(key);
             tokio::select! {
@@ -250,15 +250,12 @@ impl Ports {
                 () = drained(&mut drain) => break,
                 accepted = listener.accept(), if turn == Turn::Waited => match accepted {
                     Ok((stream, address)) => {
-                        complained = false;
                         self.put(key, Client::new(stream, address));
                     }
                     Err(error) => {
-                        if !std::mem::replace(&mut complained, true) {
-                            warn!(
-                                "cannot accept on {}: {error}; tried again until it works",
-                                key.address
-                            );
+                        if let Some(left_out) = shortage.admit(Instant::now()) {
+                            let address = key.address;
+                            warn!(%address, %error, left_out, "cannot accept; tried again until it works");
                         }
                         sleep(ACCEPT_PAUSE).await;
                     }
@@ -278,7 +275,7 @@ impl Ports {
         let port = state.ports.remove(&key.address);
         drop(state);
         if let Some(port) = port {
-            info!(peer = %port.owner, "not listening on {} any more", port.bound);
+            info!(peer = %port.owner, bound = %port.bound, "not listening any more");
             port.unserved.into_iter().for_each(Client::reset);
         }
         drop(open);

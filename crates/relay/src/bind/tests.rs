@@ -120,7 +120,7 @@ async fn a_connection_is_told_with_its_client_and_carried() {
         drop(client);
         assert_eq!(read_all(waiting.stream).await, b"to the enclave");
     }
-    let lines = log.lines("connection from");
+    let lines = log.lines("connection what=from");
     assert!(
         !lines.is_empty() && lines[0].contains("127.0.0.1:"),
         "{lines:?}"

@@ -89,12 +89,12 @@ async fn lines_are_kept_and_logged_in_one_line_each() {
         .await;
     lab.write.shutdown().await.unwrap();
     lab.served.await.unwrap().unwrap();
-    let lines = log.lines("it warns: it \\u{1b}[2J\\u{a}rests");
+    let lines = log.lines("said=it \\u{1b}[2J\\u{a}rests");
     assert!(
         lines.len() == 1 && lines[0].contains("peer=vsock:16"),
         "{lines:?}"
     );
-    let lines = log.lines("it fails: it is down");
+    let lines = log.lines("said=it is down");
     assert!(
         lines.len() == 1 && lines[0].contains("left_out=3"),
         "{lines:?}"

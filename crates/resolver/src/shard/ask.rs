@@ -39,7 +39,7 @@ impl<C> Shard<C> {
         // Who asks when the TTL has passed waits no longer than if the lookup were his own.
         let stale_at = Some(now + STALE_AFTER);
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, Rank::Prefetch);
-        let slot = self.pending.insert(lookup);
+        let slot = self.begin(now, lookup);
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
@@ -185,6 +185,7 @@ impl<C> Shard<C> {
                 generation: upstream.generation,
                 nameserver,
                 edns,
+                packets,
             },
             nameserver,
             route: Arc::clone(&upstream.suffix),

@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::failures::LastFailure;
 use crate::key::{Key, name_of};
 use crate::pending::{Lookup, Waiter};
+use crate::pins::Held;
 use crate::policy::{self, Verdict};
 use crate::quota::Rank;
 use crate::reply::{Asker, Content, MAX_REPLY, Transport};
@@ -31,6 +32,8 @@ pub struct Explained {
     pub under_way: Option<UnderWay>,
     /// The suffix of the route that it takes; the root for the discovered nameservers.
     pub route: Name,
+    /// What the pins say of it, if there are any.
+    pub held: Option<Held>,
     /// Who is asked, in the order of preference.
     pub nameservers: Vec<Nameserver>,
     /// The last lookup of it that failed, and how long ago; none if none of the last 128 was of it.
@@ -116,6 +119,7 @@ impl<C> Shard<C> {
                 .and_then(|slot| self.pending.get(slot))
                 .map(|lookup| under_way(now, lookup)),
             route: *upstream.suffix,
+            held: self.pins.explain(name),
             nameservers: upstream.servers.health(now),
             failure: failure.map(|(at, failure)| (since(at, now), failure.clone())),
         }
@@ -154,13 +158,13 @@ impl<C> Shard<C> {
             return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
         }
         if let Some(slot) = slot {
-            self.pending.wait(slot, Waiter::new(client, &asker));
+            self.pending.wait(slot, Waiter::new(client, &asker, None));
             return Step::Wait;
         }
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, None, Rank::New);
-        let slot = self.pending.insert(lookup);
-        self.pending.wait(slot, Waiter::new(client, &asker));
+        let slot = self.begin(now, lookup);
+        self.pending.wait(slot, Waiter::new(client, &asker, None));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {

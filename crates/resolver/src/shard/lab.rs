@@ -193,6 +193,12 @@ impl Lab {
         self.carry_out(actions);
     }
 
+    /// Nothing has come of the link for so long.
+    pub(super) fn link_is_silent(&mut self, span: Duration) {
+        let since = self.now.checked_sub(span).unwrap_or(self.now);
+        self.shard.link_is_silent(self.now, since);
+    }
+
     fn carry_out(&mut self, actions: Vec<Action<usize>>) {
         for action in actions {
             match action {

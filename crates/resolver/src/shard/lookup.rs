@@ -6,13 +6,14 @@ use std::time::Instant;
 use wire::{Ede, ede, rcode};
 
 use super::age::{failure_lifetime, prefetch_at};
-use super::{Action, LOOKUP, MAX_WAITERS, Shard, stale_entry};
+use super::replies::Replies;
+use super::{Action, LOOKUP, Shard, stale_entry};
 use crate::cache::Entry;
-use crate::counters::Counters;
 use crate::failure::{Failed, Failure, Fault};
 use crate::key::Key;
 use crate::packed::{Kind, Packed, Rotation, Ttls};
-use crate::pending::{Lookup, Ticket, Waiter};
+use crate::pending::{Lookup, Ticket};
+use crate::query_log::Outcome;
 use crate::quota::Rank;
 use crate::reply::Content;
 use crate::servers::Tried;
@@ -28,10 +29,6 @@ const FIRST_LINK_REST: Millis = 10;
 
 /// ... up to this, so that a lookup may lose its link 50 times within [`LOOKUP`].
 const LONGEST_LINK_REST: Millis = 80;
-
-/// Bytes of replies that one answer may make at once: what any client takes (RFC 1035 section 2.3.4)
-/// for the most that may wait. Over TCP a reply may be a hundred times as long.
-const MAX_REPLIES: usize = MAX_WAITERS * 512;
 
 /// How long stale answers go out at once after a refresh has failed (RFC 8767 section 5), and no
 /// prefetch follows another.
@@ -49,7 +46,11 @@ impl<C> Shard<C> {
         result: Result<&[u8], Failed>,
         actions: &mut Vec<Action<C>>,
     ) -> Option<Fault> {
+        self.log.at(now);
         let now = self.millis(now);
+        if result.is_ok() {
+            self.hear(now);
+        }
         let lookup = self.pending.of(ticket)?;
         if !lookup.end_attempt(ticket.attempt) {
             return None;
@@ -82,12 +83,12 @@ impl<C> Shard<C> {
                     of_answer(nameserver, why)
                 }
             },
-            Err(Failed::Link) => Failure::Link,
-            Err(Failed::Unreachable) => Failure::Unreachable(nameserver),
+            Err(Failed::Link | Failed::Lost) => Failure::Link,
+            Err(Failed::Unreachable | Failed::Closed) => Failure::Unreachable(nameserver),
         };
         self.counters.failed_attempts += 1;
-        if result.is_err() {
-            self.quota.refund();
+        if let Err(Failed::Link | Failed::Unreachable) = result {
+            self.quota.refund(ticket.packets);
         }
         if failure.is_silence() {
             upstream.stayed_silent(now, nameserver);
@@ -99,6 +100,7 @@ impl<C> Shard<C> {
 
     /// Does what is due by now: stale answers, the next nameserver, failures.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        self.log.at(now);
         let now = self.millis(now);
         while let Some(slot) = self.pending.due(now) {
             self.tick_lookup(now, slot, actions);
@@ -121,6 +123,9 @@ impl<C> Shard<C> {
                     (None, None) => Failure::NotReady,
                 });
             return self.fail(now, slot, failure, actions);
+        }
+        if is_due(&mut lookup.link_at) && self.link.is_lost(now) {
+            return self.fail(now, slot, Failure::Link, actions);
         }
         let is_silent = is_due(&mut lookup.attempt_at);
         let is_retry = is_due(&mut lookup.retry_at);
@@ -193,7 +198,13 @@ impl<C> Shard<C> {
         };
         let is_past_cache = lookup.key.has(Key::PAST_CACHE);
         let told = is_past_cache.then(|| format!("{} answered", ticket.nameserver));
-        let mut room = MAX_REPLIES;
+        let mut replies = Replies::new(
+            Outcome::Upstream,
+            Some(ticket.nameserver),
+            &mut self.counters,
+            &mut self.scratch,
+            &mut self.log,
+        );
         for (waiter, turn) in lookup.waiters.into_iter().zip(0..) {
             let content = Content::Answer {
                 packed: &answer.packed,
@@ -204,14 +215,7 @@ impl<C> Shard<C> {
                     text,
                 }),
             };
-            let counters = &mut self.counters;
-            actions.push(reply_to(
-                waiter,
-                content,
-                &mut room,
-                counters,
-                &mut self.scratch,
-            ));
+            actions.push(replies.to(waiter, content));
         }
         if is_past_cache {
             return;
@@ -266,19 +270,18 @@ impl<C> Shard<C> {
             return;
         };
         let shown = failure.show();
-        let mut room = MAX_REPLIES;
+        let waiters = lookup.waiters.len() as u64;
+        self.counters.servfail += waiters;
+        self.counters.over_quota += u64::from(failure == Failure::Quota) * waiters;
+        let mut replies = Replies::new(
+            Outcome::of_failure(shown.code),
+            failure.nameserver(),
+            &mut self.counters,
+            &mut self.scratch,
+            &mut self.log,
+        );
         for waiter in lookup.waiters {
-            self.counters.servfail += 1;
-            self.counters.over_quota += u64::from(failure == Failure::Quota);
-            let content = Content::Failure(&shown);
-            let counters = &mut self.counters;
-            actions.push(reply_to(
-                waiter,
-                content,
-                &mut room,
-                counters,
-                &mut self.scratch,
-            ));
+            actions.push(replies.to(waiter, Content::Failure(&shown)));
         }
         if lookup.key.has(Key::PAST_CACHE) {
             return;
@@ -337,25 +340,24 @@ impl<C> Shard<C> {
 
     /// Gives a stale answer, if there is one, to all who wait; the lookup goes on.
     fn give_stale(&mut self, now: Millis, slot: usize, actions: &mut Vec<Action<C>>) {
-        let Some(key) = self.pending.get(slot).map(|lookup| lookup.key) else {
+        let Some(lookup) = self.pending.get(slot) else {
             return;
         };
+        let (key, asked) = (lookup.key, lookup.asked);
         let Some(entry) = stale_entry(&mut self.cache, &self.hash, now, &key) else {
             return;
         };
         let waiters = self.pending.take_waiters(slot);
         self.counters.stale += waiters.len() as u64;
-        let mut room = MAX_REPLIES;
+        let mut replies = Replies::new(
+            Outcome::Stale,
+            asked,
+            &mut self.counters,
+            &mut self.scratch,
+            &mut self.log,
+        );
         for waiter in waiters {
-            let counters = &mut self.counters;
-            let content = entry.stale();
-            actions.push(reply_to(
-                waiter,
-                content,
-                &mut room,
-                counters,
-                &mut self.scratch,
-            ));
+            actions.push(replies.to(waiter, entry.stale()));
         }
     }
 }
@@ -377,30 +379,5 @@ fn of_answer(nameserver: SocketAddr, why: Invalid) -> Failure {
             ede: Some(ede::relay::OVER_QUOTA),
         } => Failure::Quota,
         why => Failure::Invalid(nameserver, why),
-    }
-}
-
-/// Writes the reply to a waiter in `scratch` and takes it from there. One for which there is no `room`
-/// left is a failure.
-fn reply_to<C>(
-    waiter: Waiter<C>,
-    content: Content<'_>,
-    room: &mut usize,
-    counters: &mut Counters,
-    scratch: &mut [u8],
-) -> Action<C> {
-    let mut length = waiter.asker().reply(content, scratch);
-    match room.checked_sub(length) {
-        Some(left) => *room = left,
-        None => {
-            let shown = Failure::Overload.show();
-            length = waiter.asker().reply(Content::Failure(&shown), scratch);
-            counters.overload += 1;
-            counters.servfail += 1;
-        }
-    }
-    Action::Reply {
-        client: waiter.client,
-        message: scratch.get(..length).unwrap_or_default().to_vec(),
     }
 }

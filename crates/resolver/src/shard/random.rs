@@ -107,8 +107,14 @@ fn step(lab: &mut Lab, model: &mut Model, choices: &mut Choices<'_>, answered: &
         50..75 if !lab.asks.is_empty() => {
             let ask = lab.asks.swap_remove(choices.below(lab.asks.len()));
             match choices.below(10) {
-                0 => model.fail(lab, &ask, Failed::Link),
-                1 => model.fail(lab, &ask, Failed::Unreachable),
+                0 => {
+                    let failed = choices.among(&[Failed::Link, Failed::Lost]);
+                    model.fail(lab, &ask, failed);
+                }
+                1 => {
+                    let failed = choices.among(&[Failed::Unreachable, Failed::Closed]);
+                    model.fail(lab, &ask, failed);
+                }
                 2 => {
                     let mut bytes = some_answer(choices, &ask).to_vec().unwrap();
                     let at = choices.below(bytes.len());
@@ -122,7 +128,7 @@ fn step(lab: &mut Lab, model: &mut Model, choices: &mut Choices<'_>, answered: &
         // The link is cut: all is lost.
         75 => {
             for ask in std::mem::take(&mut lab.asks) {
-                model.fail(lab, &ask, Failed::Link);
+                model.fail(lab, &ask, Failed::Lost);
             }
         }
         76 => lab.link_is_up(),
@@ -137,7 +143,9 @@ fn step(lab: &mut Lab, model: &mut Model, choices: &mut Choices<'_>, answered: &
             let packet = choices.0.bytes(length).unwrap_or_default();
             lab.packet(packet.to_vec(), Transport::Udp);
         }
-        83..85 => lab.pass(secs(choices.below(40) as u64)),
+        // Nothing comes of it for a while.
+        83 => lab.link_is_silent(secs(choices.below(5) as u64)),
+        84 => lab.pass(secs(choices.below(40) as u64)),
         _ => lab.pass(ms(choices.below(200) as u64)),
     }
 }

@@ -11,6 +11,7 @@ mod nameservers;
 mod overload;
 mod pins;
 mod prefetch;
+mod query_log;
 mod quota;
 mod replies;
 mod routes;

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Nothing,
     Nameservers(Vec<SocketAddr>),
     LinkUp,
+    /// Nothing has come of the link for so long.
+    LinkSilent(Duration),
     /// So many packets a question costs.
     Cost(u32),
     /// So many packets went out besides.
@@ -307,12 +309,18 @@ fn short(word: &str, words: &mut Words<'_>) -> Result<Event, String> {
         },
         "ERROR" => Event::Error(match words.next() {
             Some("LINK") => Failed::Link,
+            Some("LOST") => Failed::Lost,
             Some("UNREACHABLE") => Failed::Unreachable,
-            _ => return Err("expected LINK or UNREACHABLE".into()),
+            Some("CLOSED") => Failed::Closed,
+            _ => return Err("expected LINK, LOST, UNREACHABLE or CLOSED".into()),
         }),
         "NOTHING" => Event::Nothing,
         "NAMESERVERS" => Event::Nameservers(addresses(words)?),
         "LINK_UP" => Event::LinkUp,
+        "LINK_SILENT" => match words.option("ELAPSE", Words::seconds)? {
+            Some(span) => Event::LinkSilent(span),
+            None => return Err("expected ELAPSE and seconds".into()),
+        },
         "COST" => Event::Cost(words.value("packets")?),
         "SPEND" => Event::Spend(words.value("packets")?),
         _ => return Err(format!("`{word}` is no step")),

@@ -130,6 +130,11 @@ impl<'a> Play<'a> {
                 self.act(|shard, now, actions| shard.set_nameservers(now, nameservers, actions))
             }
             Event::LinkUp => self.act(Shard::link_is_up),
+            Event::LinkSilent(span) => {
+                let since = self.now.checked_sub(*span).ok_or("too long a silence")?;
+                self.shard.link_is_silent(self.now, since);
+                Ok(())
+            }
             Event::Cost(packets) => {
                 self.shard.set_cost(*packets);
                 Ok(())

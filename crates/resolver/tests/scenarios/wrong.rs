@@ -241,7 +241,7 @@ fn a_wrong_scenario_fails_and_says_where_and_why() {
         (
             first("STEP 22 NOTHING"),
             "STEP 22 ERROR",
-            ":60: expected LINK or UNREACHABLE",
+            ":60: expected LINK, LOST, UNREACHABLE or CLOSED",
         ),
         (
             first("STEP 22 NOTHING"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::relay::Manner;
 use super::{CLIENT_TIMEOUT, Lab, ask_udp, assert_right};
@@ -115,4 +115,51 @@ async fn a_link_that_takes_connections_and_never_replies_fails_lookups_in_time()
     // Names resolve as soon as it does.
     lab.relay.set(Manner::Answers);
     assert_right(&lab.ask(2, "ssm.us-east-1.amazonaws.com.").await);
+}
+
+/// libc asks again after SERVFAIL.
+#[tokio::test]
+async fn a_link_that_stalls_costs_libc_less_than_its_own_time() {
+    let lab = Lab::start(Manner::Answers);
+    assert_right(&lab.ask(1, "known.example.com.").await);
+    lab.relay.stall();
+    let begin = Instant::now();
+    for id in [2, 3] {
+        let reply = lab.ask(id, "new.example.com.").await;
+        assert_eq!(reply.response_code, ResponseCode::ServFail);
+    }
+    let took = begin.elapsed();
+    assert!(took < CLIENT_TIMEOUT, "{took:?}");
+    // What was known is there all the time, and no failure is left behind.
+    assert_right(&lab.ask(6, "known.example.com.").await);
+    lab.relay.set(Manner::Answers);
+    let begin = Instant::now();
+    while lab.ask(7, "new.example.com.").await.response_code != ResponseCode::NoError {
+        assert!(begin.elapsed() < Duration::from_secs(1));
+    }
+}
+
+/// A relay that hangs for long finds no questions of those who have gone.
+#[tokio::test]
+async fn what_nobody_waits_for_is_not_asked_once_the_link_is_back() {
+    let lab = Lab::start(Manner::Answers);
+    assert_right(&lab.ask(1, "known.example.com.").await);
+    lab.relay.stall();
+    let mut clients = JoinSet::new();
+    for id in 0..100 {
+        let stub = lab.stub;
+        clients.spawn(async move { ask_udp(stub, id, &format!("n{id}.example.com.")).await });
+    }
+    while let Some(reply) = clients.join_next().await {
+        assert_eq!(reply.unwrap().response_code, ResponseCode::ServFail);
+    }
+    let before = lab.relay.asked();
+    lab.relay.set(Manner::Answers);
+    while lab.ask(2, "new.example.com.").await.response_code != ResponseCode::NoError {}
+    // What was on the connection before it hung is read, and what was to be asked again is not there.
+    while lab.relay.asked() < before + 101 {
+        tokio::task::yield_now().await;
+    }
+    assert_right(&lab.ask(3, "newer.example.com.").await);
+    assert_eq!(lab.relay.asked(), before + 102);
 }

@@ -72,6 +72,7 @@ impl Victim {
             routes,
             pins: Pins::default(),
             upstream_pps: 0,
+            query_log: false,
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];

@@ -42,6 +42,7 @@ impl Lab {
             routes: Routes::default(),
             pins: Pins::default(),
             upstream_pps,
+            query_log: false,
         };
         let stub = Stub::bind(&config).unwrap();
         let address = stub.local_addrs()[0];

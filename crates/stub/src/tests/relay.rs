@@ -37,6 +37,8 @@ pub(super) enum Manner {
     ClosesAfterEachAnswer,
     /// Takes connections and no requests.
     NeverReplies,
+    /// Takes nothing and says nothing, on connections from before too.
+    Stalls,
     /// Answers, and closes so many connections after a random count of bytes sent.
     CutsAtRandom {
         cuts: u32,
@@ -62,7 +64,7 @@ impl FakeRelay {
     pub(super) fn start(prefix: &Path, manner: Manner) -> Self {
         let listen = ListenAddress::Unix(prefix.to_owned());
         let listener = Listener::bind(&listen, link::DEFAULT_PORT).unwrap();
-        let (manner, following) = watch::channel(manner);
+        let (manner, mut following) = watch::channel(manner);
         let seen = Arc::<Mutex<Seen>>::default();
         let relay = Self {
             manner,
@@ -71,8 +73,9 @@ impl FakeRelay {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let manner = *following.borrow();
-                tokio::spawn(serve(stream, manner, Arc::clone(&seen)));
+                let goes_on = |manner: &Manner| *manner != Manner::Stalls;
+                let manner = *following.wait_for(goes_on).await.unwrap();
+                tokio::spawn(serve(stream, manner, following.clone(), Arc::clone(&seen)));
             }
         });
         relay
@@ -80,6 +83,12 @@ impl FakeRelay {
 
     pub(super) fn set(&self, manner: Manner) {
         self.manner.send_replace(manner);
+    }
+
+    /// As one that is stopped: nothing is read or said any more, on connections there are and on new
+    /// ones, until [`FakeRelay::set`].
+    pub(super) fn stall(&self) {
+        self.set(Manner::Stalls);
     }
 
     /// Queries that came over the link.
@@ -110,7 +119,12 @@ impl FakeRelay {
     }
 }
 
-async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
+async fn serve(
+    mut stream: Stream,
+    manner: Manner,
+    mut following: watch::Receiver<Manner>,
+    seen: Arc<Mutex<Seen>>,
+) {
     if manner == Manner::IsAway {
         return;
     }
@@ -164,6 +178,8 @@ async fn serve(mut stream: Stream, manner: Manner, seen: Arc<Mutex<Seen>>) {
     };
     let reading = async {
         while let Ok(Some(query)) = queries.next().await {
+            let goes_on = |manner: &Manner| *manner != Manner::Stalls;
+            following.wait_for(goes_on).await.unwrap();
             let answer = answer(query);
             {
                 let mut seen = seen.lock().unwrap();

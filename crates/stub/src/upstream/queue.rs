@@ -84,6 +84,14 @@ impl Queue {
         waiting.or_else(|| self.asks.try_recv().ok())
     }
 
+    /// Drops what is not wanted, of all that the core has given.
+    pub(super) fn keep(&mut self, is_wanted: impl Fn(&Ask) -> bool) {
+        while let Ok(ask) = self.asks.try_recv() {
+            self.push(ask);
+        }
+        self.waiting.retain(|waiting| is_wanted(&waiting.ask));
+    }
+
     /// Queues queries again, in their order and before all others.
     pub(super) fn put_back(&mut self, queries: Vec<Waiting>) {
         for waiting in queries.into_iter().rev() {

@@ -213,9 +213,7 @@ fn by_libc(asker: usize, known: &[Known], rest: Duration, counts: &Counts, over:
             {
                 answer = Answer::ServFail;
             }
-            Answer::ServFail if took >= TIMEOUT * if new.is_some() { 2 } else { 1 } => {
-                answer = Answer::Nothing;
-            }
+            Answer::ServFail if took >= TIMEOUT => answer = Answer::Nothing,
             _ => {}
         }
         counts.take(

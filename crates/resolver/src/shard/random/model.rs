@@ -118,7 +118,7 @@ impl Model {
         let is_fresh =
             |said: &&Said| said.is_in_ttl(now) && (is_routed || said.generation == self.generation);
         let get = |key: &Key| self.known.get(key.as_bytes()).filter(is_fresh);
-        let is_kept = self.keeps_all && !is_local(key);
+        let is_kept = self.keeps_all && !is_local(key) && !self.odd.contains(key.name());
         is_kept.then(|| get(key).or_else(|| get(&key.without_type())))?
     }
 
@@ -167,12 +167,13 @@ impl Model {
         Some(key)
     }
 
-    /// A question did not go out.
+    /// A question has no answer. Some did not go out.
     pub(super) fn fail(&mut self, lab: &mut Lab, ask: &Ask, failed: Failed) {
         self.note_packets(lab);
         let before = lab.shard.counters().failed_attempts;
         lab.fail(ask, failed);
-        if lab.shard.counters().failed_attempts > before {
+        let is_unsent = matches!(failed, Failed::Link | Failed::Unreachable);
+        if is_unsent && lab.shard.counters().failed_attempts > before {
             self.packets.push((lab.now, -1));
         }
     }

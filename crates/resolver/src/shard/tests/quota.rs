@@ -487,7 +487,7 @@ fn when_the_link_comes_back_nobody_waits_twice_or_loses_his_turn() {
 }
 
 #[test]
-fn what_the_link_loses_costs_nothing() {
+fn what_never_left_costs_nothing() {
     let mut lab = lab();
     for number in 0..1000 {
         lab.query(&numbered(number));
@@ -499,6 +499,36 @@ fn what_the_link_loses_costs_nothing() {
     assert_eq!(lab.shard.counters().over_quota, 0);
     let counters = lab.shard.counters();
     assert_eq!((counters.queued, counters.delayed), (0, 0));
+}
+
+/// Of what the link lost nobody knows whether it went out: it counts, and so does asking again.
+#[test]
+fn what_may_have_left_counts() {
+    for failed in [Failed::Lost, Failed::Closed] {
+        let mut lab = lab();
+        ask_for(&mut lab, 0, BURST);
+        assert_eq!(lab.asks.len(), BURST);
+        for ask in std::mem::take(&mut lab.asks) {
+            lab.fail(&ask, failed);
+        }
+        ask_for(&mut lab, BURST, BURST);
+        assert_eq!(lab.asks.len(), 0, "{failed:?}");
+    }
+}
+
+/// What a question costs may change while it is on its way.
+#[test]
+fn what_never_left_is_given_back_at_its_own_price() {
+    let mut lab = lab();
+    ask_for(&mut lab, 0, 10);
+    lab.shard.set_cost(5);
+    for ask in std::mem::take(&mut lab.asks) {
+        lab.fail(&ask, Failed::Link);
+    }
+    // They go out again, and cost 50 packets now.
+    assert_eq!(lab.asks.len(), 10);
+    ask_for(&mut lab, 10, BURST);
+    assert_eq!(lab.asks.len(), 10 + (BURST - 50) / 5);
 }
 
 #[test]

@@ -284,7 +284,8 @@ async fn what_the_parent_tells_is_read_in_bounds_or_the_next_source_is_asked() {
             }
         }
         let warnings = at(&log, "WARN", "");
-        assert_eq!(warnings.len(), 1, "{name}: {warnings:#?}");
+        // What comes and goes all the time is told of once a minute.
+        assert!((1..=11).contains(&warnings.len()), "{name}: {warnings:#?}");
         assert!(warnings[0].contains(lie.warning), "{name}: {warnings:#?}");
     }
 }

@@ -1,9 +1,11 @@
-//! Log lines on standard error, which APP shares: warnings and worse, unless told otherwise.
+//! Log lines on standard error: text for people, or one JSON object a line for machines.
 //!
-//! A write to it may never end: a pipe that nobody reads, a terminal that stands still. Names and
-//! connections must not wait for that, so a thread of its own writes, and what does not fit into
-//! [`MAX_WAITING`] meanwhile is lost, with a line that counts it. To write without blocking instead is
-//! not to be had: the flag would be APP's as well.
+//! A write to it may never end: a pipe that nobody reads, a terminal or a journal that stands still.
+//! Names and connections must not wait for that, so a thread of its own writes, and what does not fit
+//! into [`MAX_WAITING`] meanwhile is lost, with a line that counts it. To write without blocking instead
+//! is not to be had: under `proxify -- APP` the flag would be APP's as well.
+
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -11,53 +13,71 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde_json::json;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry};
 
-use crate::cli::{LogFormat, Report};
-use crate::reporter::lines;
-
-/// Bytes of lines that may wait to be written: some 500 lines, as many as a start at `debug` has.
-const MAX_WAITING: usize = 64 * 1024;
+/// Bytes of lines that may wait to be written: some 4,000 lines, or a second of queries as JSON.
+const MAX_WAITING: usize = 512 * 1024;
 
 /// How long the last lines may take at the end.
 const FLUSH: Duration = Duration::from_secs(1);
 
 static LINES: Lines = Lines::new();
 
-/// Starts logging. To be called when signals are blocked, which is so for the thread then, too. Where a
-/// subscriber is set already, as in a test, that one stays.
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    Text,
+    /// An object a line, for machines.
+    Json,
+}
+
+/// What else takes events, by a filter of its own.
+pub type Also = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging. To be called when signals are blocked as the thread that writes shall have them; it
+/// gives up all privileges. Where a subscriber is set already, as in a test, that one stays.
 ///
 /// # Errors
 ///
 /// No thread to be had.
-pub(crate) fn start(filter: &Targets, format: LogFormat, report: Report) -> io::Result<()> {
+pub fn start(filter: &Targets, format: Format, also: Option<Also>) -> io::Result<()> {
     LINES.start(io::stderr(), format)?;
     let lines = fmt::layer()
         .with_writer(|| &LINES)
-        // A reader of the log that has gone must not end proxify: telling of it would panic.
+        // A reader of the log that has gone must not end the program: telling of it would panic.
         .log_internal_errors(false);
     let layer = match format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.json().boxed(),
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let _ = registry()
+        .with(also)
         .with(layer.with_filter(filter.clone()))
-        .with((report == Report::All).then(lines::layer))
         .try_init();
     Ok(())
 }
 
-/// Writes why proxify ends, behind what was logged, and waits for all of it as long as that is of use.
-pub(crate) fn end(why: Option<&str>) {
+/// Writes why `program` ends, behind what was logged, and waits for all of it as long as that is of use.
+pub fn end(program: &str, why: Option<&str>) {
     if let Some(why) = why {
-        let is_started = LINES.lock().format.is_some();
-        match is_started {
-            true => LINES.put(format!("{why}\n").into_bytes()),
+        let format = LINES.lock().format;
+        let text = format!("{program}: {why}\n");
+        match format {
+            Some(Format::Text) => LINES.put(text.into_bytes()),
+            Some(Format::Json) => {
+                let fields = json!({ "level": "ERROR", "target": program, "message": why });
+                LINES.put(object(fields));
+            }
             // `eprintln!` would panic where nobody reads.
-            false => drop(writeln!(io::stderr(), "{why}")),
+            None => drop(io::stderr().write_all(text.as_bytes())),
         }
     }
     LINES.flush();
@@ -71,7 +91,7 @@ struct Lines {
 
 struct Waiting {
     /// Known once the thread runs.
-    format: Option<LogFormat>,
+    format: Option<Format>,
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
     /// Lines that did not fit since the last that did.
@@ -93,7 +113,7 @@ impl Lines {
         }
     }
 
-    fn start(&'static self, out: impl Write + Send + 'static, format: LogFormat) -> io::Result<()> {
+    fn start(&'static self, out: impl Write + Send + 'static, format: Format) -> io::Result<()> {
         let thread = thread::Builder::new().name("log".to_owned());
         thread.spawn(move || {
             // Lines hold text from outside; a system that refuses is told of by those that serve.
@@ -168,14 +188,27 @@ impl Waiting {
             lost => lost,
         };
         let why = "log lines were lost: standard error was not read";
-        let line = match self.format {
-            Some(LogFormat::Json) => format!(
-                r#"{{"level":"WARN","fields":{{"message":"{why}","lost":{lost}}},"target":"proxify::log"}}"#
-            ),
-            _ => format!("proxify: {lost} {why}"),
-        };
-        Some(format!("{line}\n").into_bytes())
+        Some(match self.format {
+            Some(Format::Json) => object(json!({
+                "level": "WARN", "target": "logging", "message": why, "lost": lost
+            })),
+            _ => format!("{}  WARN logging: {why} lost={lost}\n", now()).into_bytes(),
+        })
     }
+}
+
+/// A line with the time before what it has.
+fn object(mut fields: serde_json::Value) -> Vec<u8> {
+    fields["timestamp"] = now().into();
+    format!("{fields}\n").into_bytes()
+}
+
+/// As it stands before other lines.
+fn now() -> String {
+    let mut now = String::new();
+    // A string takes all.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut now));
+    now
 }
 
 impl Write for &Lines {
@@ -199,11 +232,11 @@ mod tests {
 
     #[test]
     fn lines_that_nobody_reads_hold_nobody_up_and_are_counted() {
-        const WRITTEN: usize = 10_000;
+        const WRITTEN: usize = 50_000;
         let (reader, writer) = io::pipe().unwrap();
         let lines: &'static Lines = Box::leak(Box::new(Lines::new()));
-        lines.start(writer, LogFormat::Text).unwrap();
-        // Twenty times what pipe and queue hold. A write that waited would wait for ever.
+        lines.start(writer, Format::Text).unwrap();
+        // Many times what pipe and queue hold. A write that waited would wait for ever.
         let text = "x".repeat(240);
         for number in 0..WRITTEN {
             let mut lines = lines;
@@ -217,8 +250,8 @@ mod tests {
 
         let mut read = BufReader::new(reader).lines().map(Result::unwrap);
         let lost_of = |line: &str| -> Option<usize> {
-            let count = line.strip_suffix(" log lines were lost: standard error was not read")?;
-            count.strip_prefix("proxify: ")?.parse().ok()
+            let why = "WARN logging: log lines were lost: standard error was not read lost=";
+            line.split_once(why)?.1.parse().ok()
         };
         // Each line, or its place in a count, in order.
         let (mut next, mut lost) = (0, 0);
@@ -245,10 +278,14 @@ mod tests {
         let waiting = &mut Lines::new().waiting.into_inner().unwrap();
         assert_eq!(waiting.loss(), None);
         waiting.lost = 3;
-        waiting.format = Some(LogFormat::Json);
-        let line = String::from_utf8(waiting.loss().unwrap()).unwrap();
-        let expected = r#""message":"log lines were lost: standard error was not read","lost":3}"#;
-        assert!(line.contains(expected) && line.ends_with("}\n"), "{line}");
+        waiting.format = Some(Format::Json);
+        let line: serde_json::Value = serde_json::from_slice(&waiting.loss().unwrap()).unwrap();
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+        let why = "log lines were lost: standard error was not read";
+        for (field, expected) in [("level", "WARN"), ("target", "logging"), ("message", why)] {
+            assert_eq!(line[field], expected);
+        }
+        assert_eq!(line["lost"], 3);
         assert_eq!(waiting.lost, 0);
     }
 }
