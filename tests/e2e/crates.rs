@@ -5,24 +5,35 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("wire", &[]),
     ("check", &[]),
-    ("resolver", &["wire"]),
+    ("histogram", &[]),
+    ("resolver", &["histogram", "wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
     ("logging", &["privileges"]),
-    ("egress", &["link", "privileges"]),
+    ("egress", &["histogram", "link", "privileges"]),
     ("publish", &["link", "privileges"]),
-    ("report", &[]),
+    ("report", &["histogram"]),
+    ("metrics", &["report"]),
     ("control", &["report"]),
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
     (
         "relay",
-        &["link", "logging", "privileges", "resolv", "wire"],
+        &[
+            "histogram",
+            "link",
+            "logging",
+            "metrics",
+            "privileges",
+            "report",
+            "resolv",
+            "wire",
+        ],
     ),
     (
         "proxify",
@@ -33,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "link",
             "logging",
             "measure",
+            "metrics",
             "privileges",
             "publish",
             "resolv",

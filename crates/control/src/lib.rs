@@ -29,7 +29,7 @@ pub use protocol::{
     Cached, Explanation, Held, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay,
 };
 pub use report::{
-    Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
+    Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
 };
 pub use server::Server;
 pub use socket::SocketError;

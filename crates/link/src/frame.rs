@@ -1,6 +1,6 @@
 //! Messages on a byte stream: a length of two bytes, then the message (RFC 7766 §8).
 //!
-//! The framing of DNS over TCP, used for DNS and RESOLV_CONF alike. One `read` on a stream is
+//! The framing of DNS over TCP, used for DNS, RESOLV_CONF and REPORT alike. One `read` on a stream is
 //! never one message: a frame may come a byte at a time, and a thousand may come at once.
 
 use std::io;

@@ -195,6 +195,7 @@ fn request(bytes: &[u8]) -> Option<(Command, usize)> {
         2 => Command::Bind(to),
         0xd0 => Command::Dns(to),
         0xd1 => Command::ResolvConf,
+        0xd2 => Command::Report,
         _ => return None,
     };
     Some((command, bytes.len() - rest.len()))

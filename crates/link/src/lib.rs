@@ -1,11 +1,11 @@
 //! A byte stream between the enclave and its parent instance, and SOCKS5 on it.
 //!
 //! An enclave has no network but a vsock to its parent. Everything between the two halves is one
-//! protocol on one port: SOCKS5 (RFC 1928, no authentication), with two commands of our own in
+//! protocol on one port: SOCKS5 (RFC 1928, no authentication), with three commands of our own in
 //! the private range. The enclave dials with [`Parent::request`]; the relay accepts with
 //! [`Listener`] and reads the request with [`socks::server`]. After the reply the stream belongs
 //! to the command: bytes of a TCP connection (CONNECT), or frames of a length and a message
-//! ([`frame`]) for DNS and RESOLV_CONF.
+//! ([`frame`]) for DNS, RESOLV_CONF and REPORT.
 //!
 //! The transport is chosen by the address at run time (`vsock:`, `unix:`, `tcp:`), so tests run
 //! the code that an enclave runs.
@@ -27,7 +27,7 @@ pub mod socks;
 mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
-pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use carry::{Carried, CarryError, IDLE, Side, carry, carry_counted};
 pub use complaints::{Complaints, Seldom};
 pub use listener::{BindError, Listener, Peer};
 pub use local::Local;

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The client does not wait for the method before it asks, so a request costs one round trip.
-//! Two commands stand in the range that RFC 1928 leaves unassigned, as Tor's RESOLVE (0xF0)
-//! does: DNS (0xD0) and RESOLV_CONF (0xD1). Addresses are IPv4 (ATYP 1) or IPv6 (ATYP 4); a name
-//! (ATYP 3) is refused with reply 8, since names are resolved in the enclave.
+//! Three commands stand in the range that RFC 1928 leaves unassigned, as Tor's RESOLVE (0xF0)
+//! does: DNS (0xD0), RESOLV_CONF (0xD1) and REPORT (0xD2). Addresses are IPv4 (ATYP 1) or IPv6
+//! (ATYP 4); a name (ATYP 3) is refused with reply 8, since names are resolved in the enclave.
 //!
 //! BIND has two replies: the bound address at once, and the client's when a connection has come in.
 //! The old `proxify` reads fixed sizes there: 10 bytes for the first, so to a request in IPv4 it is in
@@ -36,6 +36,8 @@ pub enum Command {
     Dns(SocketAddr),
     /// RESOLV_CONF (0xD1): the parent's resolv.conf, now and as it changes.
     ResolvConf,
+    /// REPORT (0xD2): the enclave tells how it is, and runs what the parent's operator asks for.
+    Report,
 }
 
 /// How the parent answered (RFC 1928 §6).
@@ -72,6 +74,7 @@ const CONNECT: u8 = 0x01;
 const BIND: u8 = 0x02;
 const DNS: u8 = 0xD0;
 const RESOLV_CONF: u8 = 0xD1;
+const REPORT: u8 = 0xD2;
 
 const ATYP_IPV4: u8 = 1;
 const ATYP_NAME: u8 = 3;
@@ -88,6 +91,7 @@ impl Command {
             Self::Bind(listen) => (BIND, listen),
             Self::Dns(nameserver) => (DNS, nameserver),
             Self::ResolvConf => (RESOLV_CONF, UNSPECIFIED),
+            Self::Report => (REPORT, UNSPECIFIED),
         }
     }
 
@@ -98,6 +102,7 @@ impl Command {
             BIND => Some(Self::Bind(destination)),
             DNS => Some(Self::Dns(destination)),
             RESOLV_CONF => Some(Self::ResolvConf),
+            REPORT => Some(Self::Report),
             _ => None,
         }
     }
@@ -110,6 +115,7 @@ impl fmt::Display for Command {
             Self::Bind(listen) => write!(f, "BIND {listen}"),
             Self::Dns(nameserver) => write!(f, "DNS {nameserver}"),
             Self::ResolvConf => write!(f, "RESOLV_CONF"),
+            Self::Report => write!(f, "REPORT"),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Config {
     pub resolv_conf: Files,
     /// What one enclave, and all together, may use.
     pub limits: Limits,
+    /// Where metrics are scraped, if they are.
+    pub metrics: Option<metrics::Endpoint>,
 }
 
 /// What one enclave, and all together, may use. `Default` is what a relay runs with; tests shrink

@@ -2,12 +2,14 @@
 //!
 //! An enclave reaches the world through its parent instance only. Each connection of the link
 //! carries one request (RFC 1928): CONNECT becomes a TCP connection, DNS (0xD0) a stream of
-//! queries that leave as UDP, RESOLV_CONF (0xD1) a feed of the parent's resolv.conf, and BIND hands
-//! in a connection to one of the parent's ports. The parts:
+//! queries that leave as UDP, RESOLV_CONF (0xD1) a feed of the parent's resolv.conf, REPORT (0xD2)
+//! what the enclave tells of itself, and BIND hands in a connection to one of the parent's ports. The
+//! parts:
 //!
 //! - [`serve`]: accepts, counts, and drains at the end;
 //! - `connection`: one connection, from its handshake to its command;
-//! - `dns`, `tunnel`, `resolv_conf`, `bind`: the commands;
+//! - `dns`, `tunnel`, `resolv_conf`, `reporter`, `bind`: the commands;
+//! - [`enclaves`]: what the enclaves have told of themselves;
 //! - `quota`: how many packets go to nameservers, and whose turn it is;
 //! - [`Policy`]: which addresses an enclave may reach.
 //!
@@ -19,12 +21,16 @@ mod bind;
 mod cli;
 mod config;
 mod connection;
+mod counters;
 mod dns;
+pub mod enclaves;
 mod floods;
+mod page;
 mod policy;
 mod quota;
 mod ready;
 mod refusals;
+mod reporter;
 mod resolv_conf;
 mod server;
 mod tunnel;

@@ -46,6 +46,10 @@ struct State {
     turns: Turns<oneshot::Sender<()>>,
 }
 
+/// Whether a query had to wait for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waited(pub(crate) bool);
+
 /// More is asked than may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the enclaves ask for more than the relay may ask in a second")]
@@ -77,13 +81,13 @@ impl Quota {
         }
     }
 
-    /// Waits until so many packets of `peer` may go out.
-    pub(crate) async fn take(&self, peer: Peer, packets: u32) -> Result<(), OverQuota> {
+    /// Waits until so many packets of `peer` may go out, and says whether they had to.
+    pub(crate) async fn take(&self, peer: Peer, packets: u32) -> Result<Waited, OverQuota> {
         let turn = {
             let mut state = self.state();
             if self.is_open(&state) {
                 self.spend(&mut state, packets);
-                return Ok(());
+                return Ok(Waited(false));
             }
             let (go, turn) = oneshot::channel();
             state.turns.wait(peer, packets, go)?;
@@ -91,9 +95,14 @@ impl Quota {
         };
         self.waits.notify_one();
         match timeout(PATIENCE, turn).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(Waited(true)),
             _ => Err(OverQuota),
         }
+    }
+
+    /// Queries that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.state().turns.len()
     }
 
     /// Takes one packet, if there is one to spare.

@@ -328,9 +328,14 @@ impl Core {
     /// See [`Handle`](crate::Handle), whose methods these are.
     pub(crate) fn status(&self) -> Status {
         let now = now();
-        let (counters, load, groups) = {
+        let (counters, durations, load, groups) = {
             let shard = &self.lock().shard;
-            (shard.counters(), shard.load(now), shard.nameservers(now))
+            (
+                shard.counters(),
+                shard.durations(),
+                shard.load(now),
+                shard.nameservers(now),
+            )
         };
         let upstreams = self.upstreams();
         let nameservers = groups.into_iter().flat_map(|(route, nameservers)| {
@@ -340,6 +345,7 @@ impl Core {
         });
         Status {
             counters,
+            durations,
             load,
             link: upstreams.link(),
             has_relay: upstreams.has_relay(),

@@ -108,6 +108,7 @@ async fn each_command_has_its_code_and_reads_back() {
         (Command::Bind("[::1]:8443".parse().unwrap()), 0x02),
         (Command::Dns("10.0.0.2:53".parse().unwrap()), 0xD0),
         (Command::ResolvConf, 0xD1),
+        (Command::Report, 0xD2),
     ] {
         let (_, script) = ask(command, &[]).await;
         let sent = &script.writes[0];

@@ -92,6 +92,9 @@ pub(super) struct Options {
     /// Carry TCP to these destinations only; repeatable.
     #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',')]
     egress_allow: Vec<link::Rule>,
+    /// Serve metrics for Prometheus here, on loopback, at /metrics; such as 127.0.0.1:9153.
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -139,6 +142,14 @@ impl Options {
                  use vsock:CID, unix:PREFIX or a loopback address\n"
             ));
         }
+        if let Some(open) = self.metrics
+            && !open.ip().is_loopback()
+        {
+            return Err(format!(
+                "--metrics {open}: they are served to this machine only, and by proxify-relay to \
+                 others; use an address such as 127.0.0.1:9153\n"
+            ));
+        }
         let routes = route.into_iter().flat_map(|RouteList(routes)| routes);
         let routes = Routes::new(routes.collect())
             .map_err(|error| format!("--route (PROXIFY_ROUTE): {error}\n"))?;
@@ -166,6 +177,7 @@ impl Options {
             publish,
             egress: Some(self.egress),
             egress_allow: self.egress_allow,
+            metrics: self.metrics,
             log: match self.query_log {
                 true => self.log.with_target(stub::QUERY_LOG, LevelFilter::INFO),
                 false => self.log,
