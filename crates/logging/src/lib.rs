@@ -2,7 +2,7 @@
 //!
 //! A write to it may never end: a pipe that nobody reads, a terminal or a journal that stands still.
 //! Names and connections must not wait for that, so a thread of its own writes, and what does not fit
-//! into [`MAX_WAITING`] meanwhile is lost, with a line that counts it. To write without blocking instead
+//! into half a MiB meanwhile is lost, with a line that counts it. To write without blocking instead
 //! is not to be had: under `proxify -- APP` the flag would be APP's as well.
 
 #![forbid(unsafe_code)]

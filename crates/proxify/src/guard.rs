@@ -70,10 +70,10 @@ impl Guard {
     /// a failure costs no names.
     pub(crate) fn rewrite(&mut self, found: &Found) {
         let text = render(self.file.nameserver, Some(found));
-        if let Err(failure) = self.written.rewrite(text) {
-            if let Some(left_out) = self.stale.admit(Instant::now()) {
-                error!(%failure, left_out, "the search list stays as it was");
-            }
+        if let Err(failure) = self.written.rewrite(text)
+            && let Some(left_out) = self.stale.admit(Instant::now())
+        {
+            error!(%failure, left_out, "the search list stays as it was");
         }
     }
 

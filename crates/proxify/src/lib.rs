@@ -119,7 +119,7 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
             Ok(true) => info!("lo has addresses of its own now, which AI_ADDRCONFIG counts"),
             Ok(false) => {}
             Err(error) => {
-                warn!(%error, "lo stays without addresses of its own: programs may look up IPv4 or IPv6 in vain")
+                warn!(%error, "lo stays without addresses of its own: programs may look up IPv4 or IPv6 in vain");
             }
         }
     } else if config.egress.take().is_some_and(|mode| mode != Mode::Off) {

@@ -1,7 +1,8 @@
 //! What became of each query, for an operator who asks to see it (`--query-log`).
 //!
-//! Off, a hit costs one test of a pointer for it: what notes is marked as cold, out of the way. On, notes wait for the driver, who takes them after each
-//! batch, answer or tick. A flood is cut to [`RATE`], and what was left out is counted.
+//! Off, a hit costs one test of a pointer for it, and what notes stands out of the way. On, notes wait for
+//! the driver, who takes them after each batch, answer or tick. A flood is cut to [`RATE`], and what was
+//! left out is counted.
 
 use std::fmt;
 use std::net::SocketAddr;
