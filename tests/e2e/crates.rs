@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("wire", &[]),
     ("check", &[]),
     ("histogram", &[]),
@@ -18,7 +18,8 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("publish", &["link", "privileges"]),
     ("report", &["histogram"]),
     ("metrics", &["report"]),
-    ("control", &["report"]),
+    ("operator", &[]),
+    ("control", &["operator", "report"]),
     ("measure", &["link", "wire"]),
     ("vpc", &["link", "resolv"]),
     ("stub", &["link", "resolver", "wire"]),
@@ -29,6 +30,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "link",
             "logging",
             "metrics",
+            "operator",
             "privileges",
             "report",
             "resolv",
@@ -47,6 +49,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "metrics",
             "privileges",
             "publish",
+            "report",
             "resolv",
             "stub",
             "vpc",

@@ -7,10 +7,10 @@ use std::path::Path;
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-use crate::client::AskError;
 use crate::protocol::{
     Cached, Explanation, Held, LastFailure, Left, Looked, Reply, Request, UnderWay,
 };
+use operator::AskError;
 use report::Nameserver;
 
 mod answer;
@@ -213,7 +213,7 @@ fn all_types(
         };
         match ask(&request)? {
             Reply::Explained(explanation) => Ok(Tried::of(name, rtype, *explanation)),
-            _ => Err(AskError::other()),
+            _ => Err(crate::other()),
         }
     };
     std::thread::scope(|scope| {

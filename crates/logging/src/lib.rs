@@ -20,7 +20,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt, registry};
+use tracing_subscriber::{Layer, Registry, fmt, registry};
 
 /// Bytes of lines that may wait to be written: some 4,000 lines, or a second of queries as JSON.
 const MAX_WAITING: usize = 512 * 1024;
@@ -39,13 +39,16 @@ pub enum Format {
     Json,
 }
 
+/// What else takes events, by a filter of its own.
+pub type Also = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging. To be called when signals are blocked as the thread that writes shall have them; it
 /// gives up all privileges. Where a subscriber is set already, as in a test, that one stays.
 ///
 /// # Errors
 ///
 /// No thread to be had.
-pub fn start(filter: &Targets, format: Format) -> io::Result<()> {
+pub fn start(filter: &Targets, format: Format, also: Option<Also>) -> io::Result<()> {
     LINES.start(io::stderr(), format)?;
     let lines = fmt::layer()
         .with_writer(|| &LINES)
@@ -56,6 +59,7 @@ pub fn start(filter: &Targets, format: Format) -> io::Result<()> {
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let _ = registry()
+        .with(also)
         .with(layer.with_filter(filter.clone()))
         .try_init();
     Ok(())

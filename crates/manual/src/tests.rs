@@ -45,7 +45,7 @@ fn every_option_has_a_line_of_its_own_on_its_page() {
                 text.contains(".SH \"EXIT STATUS\"") || text.contains(".SH EXIT STATUS"),
                 "{name}"
             );
-            let own = name.strip_prefix("proxify-").filter(|_| section == "1");
+            let own = name.strip_prefix(&format!("{}-", program.get_name()));
             let command = own.map_or(Some(&program), |own| program.find_subcommand(own));
             let command = command.expect("each page is a command's");
             for long in command.get_arguments().filter_map(clap::Arg::get_long) {

@@ -4,8 +4,8 @@
 //! started with. Signals sent to proxify reach it, killing proxify kills it, as when the old
 //! `proxify` became APP by exec, and proxify ends with its status.
 //!
-//! All waiting is done in one place, [`App::reap`], for every child there is: as PID 1 proxify is
-//! given the orphans of APP, and reaps them too.
+//! All waiting is done in one place, [`App::reap`], for every child of the main thread: as PID 1 proxify
+//! is given the orphans of APP, and reaps them too. Another thread's child is that thread's to wait for.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -140,8 +140,9 @@ impl End {
 /// One child that has ended or stopped, and its raw status: real-time signals have no name.
 fn wait_any() -> Option<(Pid, i32)> {
     let mut status = 0;
+    let options = libc::WNOHANG | libc::WUNTRACED | libc::__WNOTHREAD;
     // SAFETY: `status` is a valid place to write to.
-    let result = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+    let result = unsafe { libc::waitpid(-1, &raw mut status, options) };
     match Errno::result(result) {
         Ok(0) | Err(_) => None,
         Ok(pid) => Some((Pid::from_raw(pid), status)),

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use link::Parent;
 use publish::Ports;
 use stub::{Pins, Routes};
@@ -65,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) egress_allow: Vec<link::Rule>,
     /// Where metrics are scraped, on loopback; `None` for nowhere.
     pub(crate) metrics: Option<SocketAddr>,
+    /// What the parent's relay is told.
+    pub(crate) report: Report,
     /// What is logged.
     pub(crate) log: Targets,
     /// Whether each query is, too.
@@ -94,6 +96,17 @@ pub(crate) enum Job {
     },
     /// Nothing: `proxify dns`.
     Dns { ready_fd: Option<RawFd> },
+}
+
+/// What the parent's relay is told, and asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// Nothing.
+    None,
+    /// How proxify is, without a name that anybody asked for.
+    Status,
+    /// That, its warnings and errors, and what `proxify-relay check` and `bench` print.
+    All,
 }
 
 impl Config {

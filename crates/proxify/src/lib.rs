@@ -24,6 +24,7 @@ mod lo;
 mod namespaces;
 mod owner;
 mod ready;
+mod reporter;
 mod resolv_conf;
 mod service;
 mod signals;
@@ -40,11 +41,12 @@ use publish::Ports;
 use tracing::{info, warn};
 
 use crate::app::{App, StartError};
-use crate::cli::{Config, Job};
+use crate::cli::{Config, Job, Report};
 pub use crate::commands::command_line;
 use crate::enclave::NotAnEnclave;
 use crate::lo::LoError;
 use crate::ready::{Ready, ReadyError};
+use crate::reporter::lines;
 use crate::service::{Names, Service, ServiceError};
 use crate::signals::{Inherited, Signals};
 
@@ -106,7 +108,8 @@ fn run(mut config: Config) -> Result<ExitCode, Failure> {
     let inherited = signals::block().map_err(|errno| Failure::System {
         source: errno.into(),
     })?;
-    logging::start(&config.log, config.log_format)?;
+    let told = (config.report == Report::All).then(lines::layer);
+    logging::start(&config.log, config.log_format, told)?;
     let is_enclave = enclave::check(config.force)?;
     if lo::bring_up()? {
         info!("lo was down, and is up now");

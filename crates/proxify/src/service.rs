@@ -21,6 +21,7 @@ use self::work::Work;
 use crate::cli::Config;
 use crate::listener_of::{Listener, listeners_of};
 use crate::owner::{self, Claim, LockError};
+use crate::reporter::Reporter;
 use crate::resolv_conf::ResolvConfError;
 
 mod operator;
@@ -104,6 +105,11 @@ impl Service {
                 allow: config.egress_allow.clone(),
                 stub: config.listen.clone(),
             }),
+            reporter: Reporter {
+                parent: config.parent.clone(),
+                what: config.report,
+                listen: config.listen.clone(),
+            },
             publish: seen,
             listed: publisher.as_ref().map(Publisher::activity),
             control: lock.with_extension("sock"),

@@ -129,6 +129,20 @@ impl Admission {
         now.chain(past).collect()
     }
 
+    /// Connections of all enclaves.
+    pub(crate) fn connections(&self) -> usize {
+        self.taken().total
+    }
+
+    /// The enclaves that have connections, and how many.
+    pub(crate) fn connected(&self) -> Vec<(Peer, usize)> {
+        let taken = self.taken();
+        let enclaves = taken.enclaves.iter();
+        enclaves
+            .map(|(peer, enclave)| (*peer, enclave.connections))
+            .collect()
+    }
+
     fn is_connected(&self, peer: Peer) -> bool {
         self.taken().enclaves.contains_key(&peer)
     }

@@ -18,12 +18,12 @@ use tracing_subscriber::filter::Targets;
 
 use crate::config::{CONNECTIONS, DNS_SOCKETS, UPSTREAM_PPS};
 use crate::ready::{self, ReadyError, ReadyFd};
-use crate::{BindTo, Config, Files, Limits, Policy, serve};
+use crate::{BindTo, Config, Files, Limits, Policy, commands, operators, serve};
 
 /// Bad usage (sysexits.h, EX_USAGE).
-const USAGE: u8 = 64;
-/// The relay cannot listen (sysexits.h, EX_UNAVAILABLE).
-const UNAVAILABLE: u8 = 69;
+pub(crate) const USAGE: u8 = 64;
+/// The relay cannot listen, or does not run (sysexits.h, EX_UNAVAILABLE).
+pub(crate) const UNAVAILABLE: u8 = 69;
 /// The system refuses what every program needs (sysexits.h, EX_OSERR).
 const SYSTEM: u8 = 71;
 
@@ -52,13 +52,21 @@ const SPARE_DESCRIPTORS: usize = 1024;
 /// 2001:db8::/32, [2001:db8::]/32:443; several in one option with commas between, or the option
 /// several times.
 #[derive(Debug, Parser)]
-#[command(name = "proxify-relay", version, max_term_width = 100)]
+#[command(
+    name = "proxify-relay",
+    version,
+    max_term_width = 100,
+    override_usage = "proxify-relay [OPTIONS]\n       proxify-relay status [--cid N]\n       proxify-relay check [--cid N] [NAME]...\n       proxify-relay bench [--cid N] [NAME]..."
+)]
 #[command(after_help = "\
 Examples:
   proxify-relay
       for the enclaves of this instance, on vsock port 8888
   proxify-relay --deny 169.254.169.254/32 --bind 10.0.0.10
       without IMDS, and with published ports on one address only
+
+proxify-relay status shows how it and its enclaves are; check and bench have an enclave run these, and
+print what comes of it. proxify-relay status --help has the options.
 
 Stops on SIGTERM or SIGINT: queries in flight are answered, connections get 5 s to end.
 
@@ -139,6 +147,15 @@ struct Options {
     /// them
     #[arg(long, env = "PROXIFY_RELAY_METRICS", value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
+    /// Where proxify-relay status, check and bench ask: a unix socket of mode 0600, whose directory is made
+    /// if it is not there; or none
+    #[arg(
+        long,
+        env = "PROXIFY_RELAY_CONTROL",
+        value_name = "PATH|none",
+        default_value = operators::SOCKET
+    )]
+    control: PathBuf,
 
     /// Write a line end to this descriptor, and close it, once the relay listens. (Under systemd
     /// use Type=notify: NOTIFY_SOCKET is honoured)
@@ -175,7 +192,7 @@ fn upstream_pps(text: &str) -> Result<u32, String> {
 /// The relay's command line, for its man page and completions.
 #[must_use]
 pub fn command_line() -> clap::Command {
-    Options::command()
+    Options::command().subcommands(commands::command_lines())
 }
 
 /// The whole program: parses `args` (the first is the program's name), listens, and serves until
@@ -185,17 +202,13 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let options = match Options::try_parse_from(args) {
+    let line: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let Some(code) = commands::run(&line) {
+        return code;
+    }
+    let options: Options = match read(&line) {
         Ok(options) => options,
-        Err(error) => {
-            // With standard error closed there is nobody to tell.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(code) => return code,
     };
     let ended = run(options);
     let why = ended.as_ref().err().map(ToString::to_string);
@@ -206,9 +219,22 @@ where
     }
 }
 
+/// Reads a line; what clap prints instead is printed, and the exit code given.
+pub(crate) fn read<L: Parser>(line: &[OsString]) -> Result<L, ExitCode> {
+    L::try_parse_from(line).map_err(|error| {
+        // With standard error closed there is nobody to tell.
+        let _ = error.print();
+        if error.use_stderr() {
+            ExitCode::from(USAGE)
+        } else {
+            ExitCode::SUCCESS
+        }
+    })
+}
+
 fn run(options: Options) -> Result<(), RelayError> {
     let ready_fd = options.ready_fd.map(ReadyFd::claim).transpose()?;
-    logging::start(&options.log, options.log_format).map_err(RelayError::Runtime)?;
+    logging::start(&options.log, options.log_format, None).map_err(RelayError::Runtime)?;
     raise_descriptor_limit();
     // Before there are threads, who begin with what is left.
     if let Err(error) = privileges::keep(needed(&options.listen)) {
@@ -266,6 +292,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
             file: options.resolv_conf,
             ..Files::default()
         },
+        control: (options.control.as_os_str() != "none").then_some(options.control),
         limits: Limits {
             upstream_pps: options.upstream_pps,
             ..Limits::default()

@@ -1,5 +1,6 @@
 //! What a relay is told, and the limits that it keeps.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::bind::{self, BindTo};
@@ -16,6 +17,8 @@ pub struct Config {
     pub bind_to: BindTo,
     /// Where the parent's nameservers are read.
     pub resolv_conf: Files,
+    /// Where operators are answered, if they are.
+    pub control: Option<PathBuf>,
     /// What one enclave, and all together, may use.
     pub limits: Limits,
     /// Where metrics are scraped, if they are.

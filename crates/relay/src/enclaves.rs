@@ -223,9 +223,9 @@ impl Place {
     }
 
     /// Takes what it says of itself.
-    pub(crate) fn status(&self, status: Status) {
+    pub(crate) fn status(&self, status: &Status) {
         self.change(|entry| {
-            entry.shown.status = Some(status);
+            entry.shown.status = Some(status.printable());
             entry.shown.received = Instant::now();
         });
     }
@@ -298,3 +298,6 @@ fn order(peer: Peer) -> (u8, u32, String) {
         Peer::Tcp(ip) => (2, 0, ip.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

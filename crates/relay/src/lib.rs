@@ -11,6 +11,7 @@
 //! - `dns`, `tunnel`, `resolv_conf`, `reporter`, `bind`: the commands;
 //! - [`enclaves`]: what the enclaves have told of themselves;
 //! - `quota`: how many packets go to nameservers, and whose turn it is;
+//! - `operators`, `commands`: what operators of the parent ask;
 //! - [`Policy`]: which addresses an enclave may reach.
 //!
 //! The enclaves are guests on the parent, so nothing that one of them sends may harm another:
@@ -19,12 +20,14 @@
 mod admission;
 mod bind;
 mod cli;
+mod commands;
 mod config;
 mod connection;
 mod counters;
 mod dns;
 pub mod enclaves;
 mod floods;
+mod operators;
 mod page;
 mod policy;
 mod quota;

@@ -43,12 +43,52 @@ pub(crate) struct Quota {
 struct State {
     /// When all that was spent is paid back.
     paid: Instant,
+    sent: Sent,
     turns: Turns<oneshot::Sender<()>>,
 }
 
 /// Whether a query had to wait for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waited(pub(crate) bool);
+
+/// What goes out, second by second.
+#[derive(Debug)]
+struct Sent {
+    since: Instant,
+    now: u32,
+    before: u32,
+}
+
+impl Sent {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            now: 0,
+            before: 0,
+        }
+    }
+
+    fn add(&mut self, now: Instant, packets: u32) {
+        self.come_to(now);
+        self.now = self.now.saturating_add(packets);
+    }
+
+    fn last_second(&mut self, now: Instant) -> u32 {
+        self.come_to(now);
+        self.before
+    }
+
+    fn come_to(&mut self, now: Instant) {
+        match now.saturating_duration_since(self.since).as_secs() {
+            0 => {}
+            1 => {
+                self.since += Duration::from_secs(1);
+                self.before = std::mem::take(&mut self.now);
+            }
+            _ => *self = Self::new(now),
+        }
+    }
+}
 
 /// More is asked than may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +115,7 @@ impl Quota {
             tolerance: interval * burst.saturating_sub(1),
             state: Mutex::new(State {
                 paid: Instant::now(),
+                sent: Sent::new(Instant::now()),
                 turns: Turns::new(room, |go| !go.is_closed()),
             }),
             waits: Notify::new(),
@@ -115,6 +156,11 @@ impl Quota {
         is_open
     }
 
+    /// Packets that went out in the last whole second.
+    pub(crate) fn packets_per_second(&self) -> u32 {
+        self.state().sent.last_second(Instant::now())
+    }
+
     /// Lets those who wait go as there is room. Never ends.
     pub(crate) async fn run(&self) {
         loop {
@@ -147,7 +193,9 @@ impl Quota {
     }
 
     fn spend(&self, state: &mut State, packets: u32) {
-        state.paid = state.paid.max(Instant::now()) + self.interval * packets;
+        let now = Instant::now();
+        state.paid = state.paid.max(now) + self.interval * packets;
+        state.sent.add(now, packets);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

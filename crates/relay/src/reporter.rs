@@ -33,7 +33,7 @@ const FRAMES_OF_RUN: usize = 3 * MAX_OUTPUT / MAX_PIECE;
 const STALLED: Duration = Duration::from_secs(10);
 
 /// What an enclave gets to end a run beyond [`RUN`]: its word is better than none.
-const SLACK: Duration = Duration::from_secs(10);
+pub(crate) const SLACK: Duration = Duration::from_secs(10);
 
 /// A run that is asked for.
 #[derive(Debug)]
@@ -87,9 +87,13 @@ where
                 let Some(frame) = frame else { break };
                 heard = Instant::now();
                 let said = FromEnclave::read(frame)?;
+                let is_status = matches!(said, Some(FromEnclave::Status(_)));
                 let is_of_run = take(said, &place, &mut run)?;
                 if !is_of_run && !allowance.take(heard.into_std()) {
                     return Err(ReportError::Flood);
+                }
+                if is_status {
+                    send(&mut write, &ToEnclave::Heard).await?;
                 }
             }
             Some(ask) = place.asks.recv(), if run.is_none() => {
@@ -123,7 +127,7 @@ fn take(
 ) -> Result<bool, ReportError> {
     let (id, said) = match said {
         Some(FromEnclave::Status(status)) => {
-            place.status(*status);
+            place.status(&status);
             return Ok(false);
         }
         Some(FromEnclave::Line(line)) => {
@@ -132,8 +136,8 @@ fn take(
                 let left_out = line.left_out.saturating_add(left_out);
                 let left_out = (left_out > 0).then_some(left_out);
                 match line.level {
-                    Level::Warn => warn!(%peer, left_out, "it warns: {text}"),
-                    Level::Error => error!(%peer, left_out, "it fails: {text}"),
+                    Level::Warn => warn!(%peer, left_out, said = %text, "an enclave warns"),
+                    Level::Error => error!(%peer, left_out, said = %text, "an enclave fails"),
                 }
             }
             return Ok(false);
@@ -227,3 +231,6 @@ pub(crate) enum ReportError {
     #[error("writing: {0}")]
     Write(io::Error),
 }
+
+#[cfg(test)]
+mod tests;

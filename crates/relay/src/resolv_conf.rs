@@ -105,7 +105,7 @@ fn publish(text: String, file: &Path, texts: &watch::Sender<Text>) {
         warn!(%file, "it names no nameserver that an enclave could use (loopback is none)");
     } else if changed {
         let conf = text.trim_end().replace('\n', "; ");
-        info!(file = %file.display(), conf, "nameservers for the enclaves");
+        info!(file = %file.display(), %conf, "nameservers for the enclaves");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::{Config, Limits};
 use crate::counters::Count;
 use crate::enclaves::Enclaves;
 use crate::floods::{self, Floods};
+use crate::operators::Operator;
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
 use crate::refusals::{Destination, Refusals};
@@ -72,6 +73,16 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
     }
     let quota = Arc::clone(&relay);
     background.spawn(async move { quota.quota.run().await });
+    let operator = Operator {
+        relay: Arc::clone(&relay),
+        admission: Arc::clone(&admission),
+        listen: listener.to_string(),
+        started: Instant::now(),
+    };
+    let control = config
+        .control
+        .as_deref()
+        .and_then(|socket| operator.serve(socket));
     let mut flush = interval(COUNTS);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -93,7 +104,7 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
         }
     }
 
-    drop(listener);
+    drop((listener, control));
     info!(connections = connections.len(), "draining");
     let _ = draining.send(true);
     let ended = async { while connections.join_next().await.is_some() {} };
@@ -141,10 +152,10 @@ impl Relay {
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             quota: Quota::new(config.limits.upstream_pps),
+            floods: Mutex::new(Floods::new(floods::FAILURE)),
             started: Instant::now(),
             resolv_conf_failures: Arc::default(),
             enclaves: Arc::default(),
-            floods: Mutex::new(Floods::new(floods::FAILURE)),
             refusals: Mutex::default(),
             news: Mutex::new(Floods::new(floods::NEWS)),
         }
@@ -190,7 +201,7 @@ impl Relay {
             info!(peer = name(peer), count, "{kind}: more");
         }
         for (peer, count) in self.enclaves.tidy() {
-            warn!(%peer, count, "it warns: {count} more");
+            warn!(%peer, count, "an enclave warns: more");
         }
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         for (peer, destination, count) in refusals.flush(Instant::now()) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! enclave  {"status":{…}}                                at once, and every 5 s
-//!          {"line":{"level":"warn","text":"…","left_out":0}}
+//! relay    "heard"
+//! enclave  {"line":{"level":"warn","text":"…","left_out":0}}
 //! relay    {"run":{"id":1,"command":{"check":{"names":["ec2.us-east-1.amazonaws.com"]}}}}
 //! enclave  {"output":{"id":1,"stream":"out","text":"…"}}, …
 //!          {"ended":{"id":1,"code":0}}
@@ -125,6 +126,8 @@ pub enum ToEnclave {
         /// Of the run.
         id: u64,
     },
+    /// That a status has come: by this the enclave tells a relay that lives.
+    Heard,
 }
 
 impl FromEnclave {
@@ -155,7 +158,7 @@ impl FromEnclave {
 }
 
 impl ToEnclave {
-    const KINDS: [&str; 2] = ["run", "stop"];
+    const KINDS: [&str; 3] = ["run", "stop", "heard"];
 
     /// That a command be run.
     #[must_use]
@@ -196,6 +199,7 @@ fn read<'a, F: Deserialize<'a>>(frame: &'a [u8], kinds: &[&str]) -> Result<Optio
         };
         match serde_json::from_slice(frame) {
             Ok(Value::Object(object)) if is_newer(&object) => Ok(None),
+            Ok(Value::String(kind)) if !kinds.contains(&kind.as_str()) => Ok(None),
             _ => Err(FrameError::Malformed(error)),
         }
     })
@@ -242,7 +246,11 @@ mod tests {
             assert_eq!(read, Some(frame));
         }
         let command = Command::Bench(crate::Bench::default());
-        for frame in [ToEnclave::run(7, &command), ToEnclave::Stop { id: 7 }] {
+        for frame in [
+            ToEnclave::run(7, &command),
+            ToEnclave::Stop { id: 7 },
+            ToEnclave::Heard,
+        ] {
             let read = ToEnclave::read(&frame.write()).unwrap();
             assert_eq!(read, Some(frame));
         }
@@ -252,6 +260,7 @@ mod tests {
     fn what_newer_versions_know_is_passed_over_and_garbage_is_not() {
         let read = FromEnclave::read;
         assert!(matches!(read(br#"{"moons":[1,2]}"#), Ok(None)));
+        assert!(matches!(read(br#""moons""#), Ok(None)));
         let line = read(br#"{"line":{"level":"sad","text":"x","colour":1}}"#);
         let Ok(Some(FromEnclave::Line(line))) = line else {
             panic!("{line:?}")
@@ -261,6 +270,7 @@ mod tests {
             &b""[..],
             b"\xff",
             b"status",
+            b"\"status\"",
             b"[]",
             b"{}",
             br#"{"status":3}"#,

@@ -11,11 +11,11 @@ const UNSEEN: [std::ops::RangeInclusive<char>; 3] = [
     '\u{2060}'..='\u{206f}',
 ];
 
-/// The text with each character escaped that a terminal would act upon, or that stays unseen; lines stay
-/// lines.
+/// The text with each character escaped that a terminal would act upon, or that stays unseen; lines and
+/// tabs stay.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
-    escaped(text, |character| character == '\n')
+    escaped(text, |character| matches!(character, '\n' | '\t'))
 }
 
 /// The same on one line.

@@ -1,5 +1,8 @@
 use histogram::Histogram;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::printable::printable_line;
 
 /// How a running proxify is, at one moment. No name that anybody asked for is in it.
 ///
@@ -207,6 +210,23 @@ pub struct Durations {
 }
 
 impl Status {
+    /// The same with each text in it made printable, whatever it is: who sent it may be anybody.
+    #[must_use]
+    pub fn printable(&self) -> Self {
+        fn walk(value: &mut Value) {
+            match value {
+                Value::String(text) => *text = printable_line(text).into_owned(),
+                Value::Array(values) => values.iter_mut().for_each(walk),
+                Value::Object(values) => values.values_mut().for_each(walk),
+                _ => {}
+            }
+        }
+        // It has no map with other keys than text, which is all that could fail.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        walk(&mut value);
+        serde_json::from_value(value).unwrap_or_default()
+    }
+
     /// The part of the queries for upstream's names that the cache answered while fresh; none before
     /// the first.
     #[must_use]
@@ -250,6 +270,26 @@ mod tests {
         };
         let text = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+    }
+
+    #[test]
+    fn none_of_its_texts_acts_upon_a_terminal() {
+        let evil = "x\u{1b}]0;y\u{7}\nz";
+        let status = Status {
+            version: evil.to_owned(),
+            egress: Some(evil.to_owned()),
+            nameservers: vec![Nameserver {
+                source: evil.to_owned(),
+                health: Health::Answers,
+                ..Nameserver::default()
+            }],
+            ..Status::default()
+        };
+        let printable = status.printable();
+        let shown = printable.show(crate::Style::default());
+        assert!(!shown.contains(['\u{1b}', '\u{7}']), "{shown}");
+        assert_eq!(printable.version, "x\\u{1b}]0;y\\u{7}\\u{a}z");
+        assert_eq!(printable.nameservers[0].health, Health::Answers);
     }
 
     #[test]

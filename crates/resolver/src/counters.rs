@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use histogram::Histogram;
 
@@ -81,10 +81,11 @@ impl Stopwatch {
         self.durations.upstream.record(took);
     }
 
-    /// A client that has waited since then gets its reply.
-    pub(crate) fn replied(&mut self, since: Instant) {
+    /// A client that has waited since then gets its reply; for how long it has.
+    pub(crate) fn replied(&mut self, since: Instant) -> Duration {
         let took = self.now.saturating_duration_since(since);
         self.durations.lookups.record(took);
+        took
     }
 }
 

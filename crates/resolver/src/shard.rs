@@ -172,8 +172,8 @@ impl<C> Shard<C> {
         packet: &[u8],
         out: &mut [u8],
     ) -> Step {
-        let came = now;
-        let now = self.millis(now);
+        let at = now;
+        let now = self.millis(at);
         let query = match Query::parse(packet) {
             Ok(query) => query,
             Err(QueryError::Ignore) => {
@@ -186,8 +186,8 @@ impl<C> Shard<C> {
             }) => {
                 self.counters.queries += 1;
                 self.counters.local += 1;
-                if let Some(notes) = self.log.at(came) {
-                    notes.malformed(transport, rcode);
+                if let Some(notes) = self.log.notes() {
+                    notes.malformed(at, transport, rcode);
                 }
                 return Step::Reply(reply::reject(packet, rcode, question_end, out));
             }
@@ -199,8 +199,8 @@ impl<C> Shard<C> {
             Verdict::Forward => {}
             verdict => {
                 let length = self.reply_locally(now, &asker, &key, verdict, out);
-                if let Some(notes) = self.log.at(came) {
-                    notes.at_once(&asker, Outcome::Policy, None, written(out, length));
+                if let Some(notes) = self.log.notes() {
+                    notes.at_once(at, &asker, Outcome::Policy, None, written(out, length));
                 }
                 return Step::Reply(length);
             }
@@ -211,19 +211,16 @@ impl<C> Shard<C> {
         {
             self.counters.hits += 1;
             let (length, is_due) = entry.hit(now, &self.quota, &asker, out);
-            if let Some(notes) = self.log.at(came) {
-                notes.at_once(&asker, Outcome::Hit, None, written(out, length));
+            if let Some(notes) = self.log.notes() {
+                notes.at_once(at, &asker, Outcome::Hit, None, written(out, length));
             }
-            return match is_due {
-                false => Step::Reply(length),
-                true => {
-                    self.stopwatch.now = came;
-                    self.prefetch(now, key, hash, length)
-                }
-            };
+            if is_due {
+                self.stopwatch.now = at;
+                return self.prefetch(now, key, hash, length);
+            }
+            return Step::Reply(length);
         }
-        self.stopwatch.now = came;
-        self.log.at(came);
+        self.stopwatch.now = at;
         self.miss(now, client, &asker, key, hash, out)
     }
 
@@ -235,7 +232,7 @@ impl<C> Shard<C> {
         nameservers: &[SocketAddr],
         actions: &mut Vec<Action<C>>,
     ) {
-        self.log.at(now);
+        self.stopwatch.now = now;
         let upstream = self.upstreams.get_mut(Via::DEFAULT);
         if upstream.servers.are(nameservers) {
             return;
@@ -249,7 +246,7 @@ impl<C> Shard<C> {
     /// Says that the link to the parent is up again: failures are forgotten, and lookups that
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        self.log.at(now);
+        self.stopwatch.now = now;
         self.link.is_heard(self.millis(now));
         self.forget_failures();
         self.ask_what_waits(now, |_| true, actions);
@@ -367,7 +364,13 @@ impl<C> Shard<C> {
             self.counters.hits += 1;
             let (length, is_due) = denial.hit(now, &self.quota, asker, out);
             if let Some(notes) = self.log.notes() {
-                notes.at_once(asker, Outcome::Negative, None, written(out, length));
+                notes.at_once(
+                    self.stopwatch.now,
+                    asker,
+                    Outcome::Negative,
+                    None,
+                    written(out, length),
+                );
             }
             return match is_due {
                 false => Step::Reply(length),
@@ -386,7 +389,13 @@ impl<C> Shard<C> {
                 let content = entry.stale();
                 let length = asker.reply(content, out);
                 if let Some(notes) = self.log.notes() {
-                    notes.at_once(asker, Outcome::Stale, content.ede(), written(out, length));
+                    notes.at_once(
+                        self.stopwatch.now,
+                        asker,
+                        Outcome::Stale,
+                        content.ede(),
+                        written(out, length),
+                    );
                 }
                 self.counters.stale += 1;
                 return Step::Reply(length);
@@ -411,8 +420,8 @@ impl<C> Shard<C> {
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
             self.join(slot);
-            self.pending
-                .wait(slot, Waiter::new(client, asker, Some(self.stopwatch.now)));
+            let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+            self.pending.wait(slot, waiter);
             return Step::Wait;
         }
         self.counters.misses += 1;
@@ -420,8 +429,8 @@ impl<C> Shard<C> {
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
         let slot = self.begin(now, lookup);
-        self.pending
-            .wait(slot, Waiter::new(client, asker, Some(self.stopwatch.now)));
+        let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+        self.pending.wait(slot, waiter);
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
@@ -460,7 +469,13 @@ impl<C> Shard<C> {
         self.counters.servfail += 1;
         let length = asker.reply(Content::Failure(shown), out);
         if let Some(notes) = self.log.notes() {
-            notes.at_once(asker, outcome, Some(shown.code), written(out, length));
+            notes.at_once(
+                self.stopwatch.now,
+                asker,
+                outcome,
+                Some(shown.code),
+                written(out, length),
+            );
         }
         length
     }

@@ -191,7 +191,7 @@ impl Core {
                 is_told,
                 ..
             } = failure;
-            debug!(%name, qtype, ede = code, reason = text, "lookup failed");
+            debug!(%name, qtype, ede = code, reason = %text, "lookup failed");
             // While the link is down, that is what is told.
             if *is_told || self.upstreams().link() != Link::Up {
                 continue;
@@ -199,7 +199,7 @@ impl Core {
             if let Some(left_out) = self.admit(nameserver.unwrap_or(NOBODY), what) {
                 let nameserver = nameserver.map(tracing::field::display);
                 warn!(
-                    reason = text,
+                    reason = %text,
                     ede = code,
                     nameserver,
                     left_out,

@@ -266,9 +266,9 @@ fn an_address_is_asked_for_by_its_name() {
 
 #[test]
 fn a_stub_that_cannot_be_asked_is_an_error() {
-    let nobody = |_: &Request| Err(AskError::Silent);
+    let nobody = |_: &Request| Err(AskError::Silent { program: "proxify" });
     let error = explain("db", None, &Libc::default(), nobody).unwrap_err();
-    assert!(matches!(error, AskError::Silent));
+    assert!(matches!(error, AskError::Silent { .. }));
 }
 
 #[test]

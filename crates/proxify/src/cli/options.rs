@@ -13,7 +13,7 @@ use vpc::Nameservers;
 
 use super::pin::PinList;
 use super::route::RouteList;
-use super::{Config, Job, ResolvConfFile};
+use super::{Config, Job, Report, ResolvConfFile};
 
 /// Where DNS is served (RFC 1035 §4.2), and the only port that a resolv.conf can mean.
 const DNS_PORT: u16 = 53;
@@ -95,6 +95,11 @@ pub(super) struct Options {
     /// Serve metrics for Prometheus here, on loopback, at /metrics; such as 127.0.0.1:9153.
     #[arg(long, value_name = "IP:PORT")]
     metrics: Option<SocketAddr>,
+    /// What the relay on the parent is told: none; status (how proxify is, in numbers, and its
+    /// nameservers and ports); all (its warnings and errors, too, and what `proxify-relay check` and
+    /// `bench` have it run). Never a name that was asked for.
+    #[arg(long, value_name = "WHAT", default_value = "status")]
+    report: Report,
     /// What to log on standard error: off, error, warn, info, debug, trace, or such as
     /// warn,vpc=debug.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
@@ -178,6 +183,7 @@ impl Options {
             egress: Some(self.egress),
             egress_allow: self.egress_allow,
             metrics: self.metrics,
+            report: self.report,
             log: match self.query_log {
                 true => self.log.with_target(stub::QUERY_LOG, LevelFilter::INFO),
                 false => self.log,

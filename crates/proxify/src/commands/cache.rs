@@ -62,7 +62,7 @@ pub(super) fn main(line: &[OsString]) -> ExitCode {
             print(&format!("{entries}{of} flushed\n"));
             ExitCode::SUCCESS
         }
-        Ok(_) => failed("cache", &control::AskError::other()),
+        Ok(_) => failed("cache", &control::other()),
         Err(error) => failed("cache", &error),
     }
 }

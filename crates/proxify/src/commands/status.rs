@@ -48,7 +48,7 @@ pub(super) fn main(line: &[OsString]) -> ExitCode {
             print(&line.show(&status));
             ExitCode::SUCCESS
         }
-        Ok(_) => failed("status", &control::AskError::other()),
+        Ok(_) => failed("status", &control::other()),
         Err(error) => failed("status", &error),
     }
 }

@@ -37,13 +37,13 @@ pub(super) struct Operator {
 
 impl Operator {
     /// Answers at `socket`. Where it cannot be made, names are served all the same.
-    pub(super) fn serve(self, socket: &Path) -> Option<Server> {
-        let operator = Arc::new(self);
+    pub(super) fn serve(self: &Arc<Self>, socket: &Path) -> Option<Server> {
+        let operator = Arc::clone(self);
         let answer = move |request| {
             let operator = Arc::clone(&operator);
             async move { operator.answer(request).await }
         };
-        match Server::start(socket, answer) {
+        match control::serve(socket, answer) {
             Ok(server) => Some(server),
             Err(error) => {
                 warn!(%error, "`proxify status` and `proxify explain` get no answer");
@@ -84,7 +84,7 @@ impl Operator {
         Some(Reply::Flushed { entries })
     }
 
-    fn status(&self) -> Option<Status> {
+    pub(super) fn status(&self) -> Option<Status> {
         let stub = self.stub.status()?;
         let nameservers = stub.nameservers.iter().map(|nameserver| {
             self.nameserver(

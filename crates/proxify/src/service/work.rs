@@ -24,6 +24,7 @@ use super::{ServiceError, State};
 use crate::cli::ResolvConfFile;
 use crate::guard::{CHECK_EVERY, Guard};
 use crate::owner::{Claim, Ownership};
+use crate::reporter::Reporter;
 use crate::resolv_conf;
 
 /// How long a port may stay taken after its owner's end: a killed process gives up its lock before
@@ -43,6 +44,7 @@ pub(super) struct Work {
     pub(super) stub: stub::Config,
     pub(super) resolv_conf: Option<ResolvConfFile>,
     pub(super) egress: Option<egress::Config>,
+    pub(super) reporter: Reporter,
     /// The ports that are seen.
     pub(super) publish: Option<publish::Config>,
     /// What the ports that are listed do.
@@ -194,8 +196,10 @@ impl Work {
                 .chain(publisher.as_ref().map(Publisher::activity))
                 .collect(),
         };
+        let operator = Arc::new(operator);
         let metrics = metrics.map(|endpoint| Aborted(tokio::spawn(operator.scraped(endpoint))));
         let control = operator.serve(&self.control);
+        let reporting = self.reporter.start(move || operator.status());
         let mut file = match self.resolv_conf {
             Some(file) => Some(Guard::new(file, takes_over)?),
             None => None,
@@ -236,7 +240,7 @@ impl Work {
                 self.state.send_replace(State::Connected);
             }
         }
-        drop(control);
+        drop((control, reporting));
         if let Some(publisher) = publisher {
             publisher.end().await;
         }

@@ -160,13 +160,13 @@ impl<C> Shard<C> {
             return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
         }
         if let Some(slot) = slot {
-            self.pending.wait(slot, Waiter::new(client, &asker, None));
+            self.pending.wait(slot, Waiter::new(client, None, &asker));
             return Step::Wait;
         }
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, None, Rank::New);
         let slot = self.begin(now, lookup);
-        self.pending.wait(slot, Waiter::new(client, &asker, None));
+        self.pending.wait(slot, Waiter::new(client, None, &asker));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {

@@ -47,7 +47,6 @@ impl<C> Shard<C> {
         actions: &mut Vec<Action<C>>,
     ) -> Option<Fault> {
         self.stopwatch.now = now;
-        self.log.at(now);
         let now = self.millis(now);
         if result.is_ok() {
             self.hear(now);
@@ -103,7 +102,6 @@ impl<C> Shard<C> {
     /// Does what is due by now: stale answers, the next nameserver, failures.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.stopwatch.now = now;
-        self.log.at(now);
         let now = self.millis(now);
         while let Some(slot) = self.pending.due(now) {
             self.tick_lookup(now, slot, actions);

@@ -61,11 +61,19 @@ impl<'a> Replies<'a> {
             }
         }
         let message = self.scratch.get(..length).unwrap_or_default();
-        if let Some(began) = waiter.began {
-            self.stopwatch.replied(began);
+        if let Some(since) = waiter.since {
+            let waited = self.stopwatch.replied(since);
             if let Some(notes) = self.log.notes() {
-                let asker = waiter.asker();
-                notes.waited(&asker, began, outcome, self.nameserver, content, message);
+                let (now, asker) = (self.stopwatch.now, waiter.asker());
+                notes.waited(
+                    now,
+                    waited,
+                    &asker,
+                    outcome,
+                    self.nameserver,
+                    content,
+                    message,
+                );
             }
         }
         Action::Reply {
