@@ -115,6 +115,35 @@ async fn carries_exactly(a: Family, b: Family, seed: u64, length: usize) {
 }
 
 #[tokio::test]
+async fn what_is_counted_on_the_way_is_what_was_carried() {
+    let (mut program_a, a) = pair(Family::Tcp).await;
+    let (mut program_b, b) = pair(Family::Unix).await;
+    let (seen, mut counted) = tokio::sync::mpsc::unbounded_channel();
+    let tunnel = tokio::spawn(async move {
+        let count = |to_b, to_a| seen.send((to_b, to_a)).unwrap();
+        carry_counted(a, b, count).await
+    });
+    program_b.write_all(b"hello").await.unwrap();
+    program_a.read_exact(&mut [0; 5]).await.unwrap();
+    // While it is open.
+    assert_eq!(timeout(SOON, counted.recv()).await.unwrap(), Some((0, 5)));
+    let sent = bytes(7, 1 << 20);
+    let (read, ()) = tokio::join!(read_all(&mut program_b), async {
+        program_a.write_all(&sent).await.unwrap();
+        program_a.shutdown().await.unwrap();
+    });
+    assert_eq!(read.unwrap(), sent);
+    program_b.shutdown().await.unwrap();
+    let carried = end_of(tunnel).await;
+    let mut sum = (0, 5);
+    while let Some((to_b, to_a)) = counted.recv().await {
+        sum = (sum.0 + to_b, sum.1 + to_a);
+    }
+    assert_eq!(sum, (carried.a_to_b, carried.b_to_a));
+    assert_eq!(sum, (1 << 20, 5));
+}
+
+#[tokio::test]
 async fn every_byte_arrives_in_order_both_ways() {
     use Family::{Tcp, Unix};
     for (a, b) in [(Tcp, Tcp), (Tcp, Unix), (Unix, Tcp), (Unix, Unix)] {
