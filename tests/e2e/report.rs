@@ -115,7 +115,7 @@ fn the_parent_has_an_enclave_check_and_measure() {
          relay check --server 10.0.0.2 2>/dev/null; echo $?
          relay check -- '-x.example' '' 2>/dev/null; echo $?
          # Nothing of it stays.
-         ps -o args= -C proxify | grep -c -e check -e bench; ls /proc/$PPID/task | wc -l"
+         ps -eo args= | grep -c '^proxify \\(check\\|bench\\)'; ls /proc/$PPID/task | wc -l"
     ));
     let lines = ran.lines();
     assert_eq!(lines[0], "✓ ec2.us-east-1.amazonaws.com  private", "{ran}");
@@ -226,7 +226,7 @@ END
                  touch /run/sandbox/without/ec2
                  dig ec2.us-east-1.amazonaws.com | grep -c SERVFAIL
                  search; getent hosts canary; sleep 2.2
-                 until grep -q \"did not answer\" /run/told && grep -q \"leads out\" /run/told && grep -q "put its own" /run/told; do
+                 until grep -q \"did not answer\" /run/told && grep -q \"leads out\" /run/told && grep -q \"put its own\" /run/told; do
                      tries=$((${{tries:-0}} + 1)); [ $tries -lt 200 ] || {{ cat /run/told; exit 1; }}; sleep 0.05; done'
              grep -ao 'reason=10.0.0.2:53 did not answer' /run/told | head -1
              grep -ao 'outside=3.218.180.17\\|outside=3.218.181.17' /run/told | head -1 | cut -c1-16
@@ -240,7 +240,7 @@ END
         lines,
         [
             "1",
-            "10.0.0.2:53 did not answer",
+            "reason=10.0.0.2:53 did not answer",
             "outside=3.218.18",
             "0",
             "0"
@@ -272,12 +272,10 @@ fn warnings_come_to_the_relays_log_and_its_status() {
 fn two_enclaves_are_told_apart_and_a_relay_that_restarts_knows_them_soon() {
     let ran = sandbox!().env("PROXIFY_REPORT", "all").run(&format!(
         "{TOOLS}
+         # Another network, another lock, the same relay.
          cat > /run/other.sh <<'END'
-mount -t tmpfs none /run/own && mkdir /run/own/sandbox && mount --bind /run/sandbox /run/own/sandbox
-mount --move /run/own /run; ip link set lo up
-exec \"$@\"
+touch /run/other.lock; mount --bind /run/other.lock /run/proxify.lock; exec \"$@\"
 END
-         mkdir /run/own
          unshare --net --mount sh /run/other.sh $PROXIFY --resolv-conf none -- sleep 60 &
          other=$!
          two() {{ [ \"$(field enclaves.0.status.parent.link enclaves.1.status.parent.link | tr '\\n' ' ')\" = 'up up ' ]; }}
