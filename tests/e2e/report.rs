@@ -29,7 +29,7 @@ fn operators_of_the_parent_see_the_relay_and_the_enclave() {
     let ran = sandbox!().run(&format!(
         "{TOOLS}
          dig +short ec2.us-east-1.amazonaws.com >/dev/null
-         soon is enclaves.0.status.parent.link up
+         soon is enclaves.0.status.totals.upstream_answers_total 1
          relay status | sed -E 's/process [0-9]+, serving for .*/process N/; s/^unix:[0-9]+ +reports for .*, ([0-9]+) conn.*/ENCLAVE/
              s/[0-9.]+ (bytes|KiB) of.*/N of/; s/^( +upstream +|upstream +|connections +)[0-9]+/\\1N/; s/^( *answers).*/\\1/; s/ +/ /g'
          cid=$(field enclaves.0.enclave)
