@@ -5,17 +5,19 @@ use std::fs;
 use std::path::Path;
 
 /// Each crate and the crates of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("wire", &[]),
     ("check", &[]),
-    ("resolver", &["wire"]),
+    ("histogram", &[]),
+    ("resolver", &["histogram", "wire"]),
     ("resolv", &[]),
     ("link", &[]),
     ("privileges", &[]),
     ("logging", &["privileges"]),
-    ("egress", &["link", "privileges"]),
+    ("egress", &["histogram", "link", "privileges"]),
     ("publish", &["link", "privileges"]),
-    ("report", &[]),
+    ("report", &["histogram"]),
+    ("metrics", &["report"]),
     ("operator", &[]),
     ("control", &["operator", "report"]),
     ("measure", &["link", "wire"]),
@@ -24,8 +26,10 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     (
         "relay",
         &[
+            "histogram",
             "link",
             "logging",
+            "metrics",
             "operator",
             "privileges",
             "report",
@@ -42,6 +46,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "link",
             "logging",
             "measure",
+            "metrics",
             "privileges",
             "publish",
             "report",

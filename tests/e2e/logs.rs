@@ -22,7 +22,7 @@ s.recv(99)'
     getent ahosts canary.example
     lookup canary.localhost
     lookup canary.kv.internal AXFR
-    lookup 'canary\\\\010\\\\027[31m.kv.internal'
+    lookup 'canary\\010\\027[31m.kv.internal'
     lookup canary.pinned.s3.us-east-1.amazonaws.com
     lookup canary.s3.us-east-1.amazonaws.com
     lookup canary.s3.us-east-1.amazonaws.com

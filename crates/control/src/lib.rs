@@ -32,7 +32,7 @@ pub use protocol::{
     Cached, Explanation, Held, Hex, LastFailure, Left, Looked, Reply, Request, UnderWay,
 };
 pub use report::{
-    Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
+    Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Style, Totals,
 };
 
 /// Where the proxify that serves names is asked.

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use histogram::{Histogram, Recorder};
 
 /// Connections that are carried, counted for operators: cheap to clone, and no reason to carry on.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +13,7 @@ struct Counts {
     open: AtomicU64,
     total: AtomicU64,
     failed: AtomicU64,
+    connects: Recorder,
 }
 
 /// A connection, until it is dropped.
@@ -33,6 +37,16 @@ impl Activity {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.0.failed.load(Relaxed)
+    }
+
+    /// How long the parent took to make them.
+    #[must_use]
+    pub fn connects(&self) -> Histogram {
+        self.0.connects.snapshot()
+    }
+
+    pub(crate) fn connected(&self, took: Duration) {
+        self.0.connects.record(took);
     }
 
     pub(crate) fn enter(&self) -> Open {

@@ -53,7 +53,9 @@ impl Dialer {
                 allow: allow.join(", "),
             });
         }
+        let asked = Instant::now();
         let accepted = self.parent.request(Command::Connect(to)).await?;
+        self.activity.connected(asked.elapsed());
         Ok(accepted.stream)
     }
 

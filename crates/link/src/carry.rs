@@ -95,11 +95,17 @@ pub enum CarryError {
 /// Holds at most 256 KiB of the kernel's or 64 KiB of the process's memory for each direction, and
 /// nothing while nothing moves.
 pub async fn carry(a: Stream, b: Stream) -> Carried {
+    carry_counted(a, b, |_, _| {}).await
+}
+
+/// As [`carry`], and tells how many bytes `b` and `a` have taken since it was told last, whenever some
+/// have.
+pub async fn carry_counted(a: Stream, b: Stream, count: impl Fn(u64, u64)) -> Carried {
     let mut a_to_b = Direction::default();
     let mut b_to_a = Direction::default();
     let ended = match ends(a, b) {
         Ok((a, b)) => {
-            let ended = both_ways(&a, &b, &mut a_to_b, &mut b_to_a).await;
+            let ended = both_ways(&a, &b, &mut a_to_b, &mut b_to_a, count).await;
             if ended.is_err() {
                 a.reset_when_closed();
                 b.reset_when_closed();
@@ -125,11 +131,19 @@ async fn both_ways(
     b: &End,
     a_to_b: &mut Direction,
     b_to_a: &mut Direction,
+    count: impl Fn(u64, u64),
 ) -> Result<(), CarryError> {
     let mut seen = 0;
+    let mut counted = (0, 0);
     let mut idle = pin!(sleep(IDLE));
     poll_fn(|cx| {
-        if let Poll::Ready(ended) = poll_both(cx, a, b, a_to_b, b_to_a) {
+        let polled = poll_both(cx, a, b, a_to_b, b_to_a);
+        let carried = (a_to_b.carried(), b_to_a.carried());
+        if carried != counted {
+            count(carried.0 - counted.0, carried.1 - counted.1);
+            counted = carried;
+        }
+        if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended);
         }
         while idle.as_mut().poll(cx).is_ready() {

@@ -27,7 +27,7 @@ pub mod socks;
 mod stream;
 
 pub use address::{Address, ListenAddress, ParseAddressError};
-pub use carry::{Carried, CarryError, IDLE, Side, carry};
+pub use carry::{Carried, CarryError, IDLE, Side, carry, carry_counted};
 pub use complaints::{Complaints, Seldom};
 pub use listener::{BindError, Listener, Peer};
 pub use local::Local;

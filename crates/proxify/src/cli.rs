@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) egress: Option<egress::Mode>,
     /// Where it may go; everywhere if empty.
     pub(crate) egress_allow: Vec<link::Rule>,
+    /// Where metrics are scraped, on loopback; `None` for nowhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// What the parent's relay is told.
     pub(crate) report: Report,
     /// What is logged.

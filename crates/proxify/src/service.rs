@@ -5,6 +5,7 @@
 //! while APP uses that one's stub. Ports that are listed are published by each, those that are seen by
 //! the one with the lock, which sees them all.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -112,6 +113,7 @@ impl Service {
             publish: seen,
             listed: publisher.as_ref().map(Publisher::activity),
             control: lock.with_extension("sock"),
+            metrics: config.metrics,
             state: state_sender,
         };
         let task = tokio::spawn(work.run(claim, stopped));
@@ -200,6 +202,16 @@ pub(crate) enum ServiceError {
          with --listen"
     )]
     InUse { address: SocketAddr, holder: String },
+    #[error(
+        "cannot serve metrics on {address}: {holder} listens there; stop it, or choose another address \
+         with --metrics"
+    )]
+    MetricsInUse { address: SocketAddr, holder: String },
+    #[error("cannot serve metrics on {address}: {source}")]
+    Metrics {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error(transparent)]
     Bind { source: BindError },
     #[error(transparent)]
@@ -217,15 +229,30 @@ pub(crate) enum ServiceError {
 
 impl ServiceError {
     fn in_use(address: SocketAddr) -> Self {
-        let holders: Vec<String> = listeners_of(address)
-            .iter()
-            .map(Listener::to_string)
-            .collect();
-        let holder = match holders.is_empty() {
-            true => "a process that cannot be seen (only root sees all)".to_owned(),
-            false => holders.join(", "),
-        };
+        let holder = holder(address);
         Self::InUse { address, holder }
+    }
+
+    fn metrics(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::MetricsInUse {
+                address,
+                holder: holder(address),
+            },
+            _ => Self::Metrics { address, source },
+        }
+    }
+}
+
+/// Who has an address, in words.
+fn holder(address: SocketAddr) -> String {
+    let holders: Vec<String> = listeners_of(address)
+        .iter()
+        .map(Listener::to_string)
+        .collect();
+    match holders.is_empty() {
+        true => "a process that cannot be seen (only root sees all)".to_owned(),
+        false => holders.join(", "),
     }
 }
 

@@ -115,7 +115,7 @@ impl Port {
             }
             if let Some(said) = lock(&self.trouble).say(&failure, Instant::now().into_std()) {
                 let parent = self.publication.parent;
-                warn!(%parent, why = said, "a port of the parent is not published");
+                warn!(%parent, why = %said, "a port of the parent is not published");
             }
             sleep(failure.pause(failed)).await;
             failed = failed.saturating_add(1);

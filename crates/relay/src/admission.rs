@@ -4,13 +4,17 @@
 //! an await. A connection's [`Seat`] gives back what it took when it is dropped, however the
 //! connection ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use link::Peer;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Limits;
+use crate::counters::Counters;
+
+/// Enclaves without a connection whose counters are kept: of those that started anew many times.
+const PAST: usize = 64;
 
 /// The connections there are.
 #[derive(Debug)]
@@ -26,12 +30,15 @@ pub(crate) struct Admission {
 struct Taken {
     total: usize,
     enclaves: HashMap<Peer, Enclave>,
+    /// What was done for those who have no connection any more, the last at the end.
+    past: VecDeque<(Peer, Arc<Counters>)>,
 }
 
 #[derive(Debug)]
 struct Enclave {
     connections: usize,
     sockets: Arc<Semaphore>,
+    counters: Arc<Counters>,
 }
 
 /// One connection's place.
@@ -40,6 +47,7 @@ pub(crate) struct Seat {
     admission: Arc<Admission>,
     peer: Peer,
     sockets: Arc<Semaphore>,
+    counters: Arc<Counters>,
 }
 
 /// The right to one socket towards a nameserver, out of the enclave's share and out of all.
@@ -72,26 +80,53 @@ impl Admission {
     /// A place for one more connection of `peer`.
     pub(crate) fn admit(self: &Arc<Self>, peer: Peer) -> Result<Seat, Full> {
         let mut taken = self.taken();
-        if taken.total >= self.total {
+        let Taken {
+            total,
+            enclaves,
+            past,
+        } = &mut *taken;
+        if *total >= self.total {
+            let counters = match enclaves.get(&peer) {
+                Some(enclave) => Some(&enclave.counters),
+                None => past.iter().rfind(|(of, _)| *of == peer).map(|(_, of)| of),
+            };
+            if let Some(counters) = counters {
+                counters.turned_away.add(1);
+            }
             return Err(Full::Total { limit: self.total });
         }
-        let enclave = taken.enclaves.entry(peer).or_insert_with(|| Enclave {
+        let enclave = enclaves.entry(peer).or_insert_with(|| Enclave {
             connections: 0,
             sockets: Arc::new(Semaphore::new(self.sockets_per_enclave)),
+            counters: of_past(past, peer).unwrap_or_default(),
         });
         if enclave.connections >= self.per_enclave {
+            enclave.counters.turned_away.add(1);
             return Err(Full::Enclave {
                 limit: self.per_enclave,
             });
         }
         enclave.connections += 1;
+        enclave.counters.connections.add(1);
         let sockets = Arc::clone(&enclave.sockets);
-        taken.total += 1;
+        let counters = Arc::clone(&enclave.counters);
+        *total += 1;
         Ok(Seat {
             admission: Arc::clone(self),
             peer,
             sockets,
+            counters,
         })
+    }
+
+    /// Each enclave, how many connections it has, and what was done for it.
+    pub(crate) fn counted(&self) -> Vec<(Peer, usize, Arc<Counters>)> {
+        let taken = self.taken();
+        let now = taken.enclaves.iter();
+        let now = now.map(|(peer, of)| (*peer, of.connections, Arc::clone(&of.counters)));
+        let past = taken.past.iter().rev();
+        let past = past.map(|(peer, counters)| (*peer, 0, Arc::clone(counters)));
+        now.chain(past).collect()
     }
 
     /// Connections of all enclaves.
@@ -118,9 +153,20 @@ impl Admission {
     }
 }
 
+/// What was done for an enclave that is back.
+fn of_past(past: &mut VecDeque<(Peer, Arc<Counters>)>, peer: Peer) -> Option<Arc<Counters>> {
+    let at = past.iter().position(|(of, _)| *of == peer)?;
+    past.remove(at).map(|(_, counters)| counters)
+}
+
 impl Seat {
     pub(crate) fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// What is done for the enclave.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Whether this or another enclave has a connection now.
@@ -148,6 +194,11 @@ impl Drop for Seat {
             enclave.connections = enclave.connections.saturating_sub(1);
             if enclave.connections == 0 {
                 taken.enclaves.remove(&self.peer);
+                if taken.past.len() >= PAST {
+                    taken.past.pop_front();
+                }
+                let past = (self.peer, Arc::clone(&self.counters));
+                taken.past.push_back(past);
             }
         }
     }
@@ -194,6 +245,40 @@ mod tests {
         admission.admit(Peer::Unix(9)).unwrap();
         held.clear();
         assert!(admission.taken().enclaves.is_empty());
+    }
+
+    #[test]
+    fn counters_outlive_connections_and_are_bounded() {
+        let admission = admission(&Limits {
+            connections: 1,
+            ..Limits::default()
+        });
+        for _ in 0..2 {
+            let seat = admission.admit(Peer::Cid(16)).unwrap();
+            admission.admit(Peer::Cid(16)).unwrap_err();
+            drop(seat);
+        }
+        let counted = || -> Vec<_> {
+            let counted = admission.counted().into_iter();
+            let counts = |(peer, open, counters): (_, _, Arc<Counters>)| {
+                (
+                    peer,
+                    open,
+                    counters.connections.read(),
+                    counters.turned_away.read(),
+                )
+            };
+            counted.map(counts).collect()
+        };
+        assert_eq!(counted(), [(Peer::Cid(16), 0, 2, 2)]);
+        for cid in 0..1000 {
+            admission.admit(Peer::Cid(100 + cid)).unwrap();
+        }
+        let _held = admission.admit(Peer::Cid(1099)).unwrap();
+        let counted = counted();
+        assert_eq!(counted.len(), PAST);
+        assert_eq!(counted[0], (Peer::Cid(1099), 1, 2, 0));
+        assert_eq!(counted[1], (Peer::Cid(1098), 0, 1, 0), "the last first");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -141,6 +142,11 @@ struct Options {
     )]
     upstream_pps: u32,
 
+    /// Serve metrics for Prometheus here, at /metrics: what this relay does for each enclave, and what
+    /// the enclaves tell it of themselves. On another address than loopback whoever reaches it can read
+    /// them
+    #[arg(long, env = "PROXIFY_RELAY_METRICS", value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// Where proxify-relay status, check and bench ask: a unix socket of mode 0600, whose directory is made
     /// if it is not there; or none
     #[arg(
@@ -274,6 +280,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
         Listener::bind(&options.listen, options.port)?
     };
     info!(address = %listener, "listening");
+    let metrics = options.metrics.map(bind_metrics).transpose()?;
     ready::announce(ready_fd)?;
     let config = Config {
         policy: Policy {
@@ -290,6 +297,7 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
             upstream_pps: options.upstream_pps,
             ..Limits::default()
         },
+        metrics,
     };
     let shutdown = async move {
         tokio::select! {
@@ -302,11 +310,23 @@ async fn listen_and_serve(options: Options, ready_fd: Option<ReadyFd>) -> Result
     Ok(())
 }
 
+fn bind_metrics(address: SocketAddr) -> Result<metrics::Endpoint, RelayError> {
+    let endpoint = metrics::Endpoint::bind(address);
+    let endpoint = endpoint.map_err(|source| RelayError::Metrics { address, source })?;
+    info!(%address, "metrics are served");
+    Ok(endpoint)
+}
+
 /// Why the relay does not run.
 #[derive(Debug, thiserror::Error)]
 enum RelayError {
     #[error("{error}{hint}", error = .0, hint = hint(.0))]
     Listen(#[from] BindError),
+    #[error("cannot serve metrics at {address}: {source}; choose another address with --metrics")]
+    Metrics {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error(transparent)]
     Ready(#[from] ReadyError),
     #[error("cannot start: {0}")]
@@ -325,7 +345,7 @@ impl RelayError {
         match self {
             Self::Ready(ReadyError::Descriptor { .. }) => USAGE,
             Self::Listen(BindError::NotLoopback { .. } | BindError::Port { .. }) => USAGE,
-            Self::Listen(_) => UNAVAILABLE,
+            Self::Listen(_) | Self::Metrics { .. } => UNAVAILABLE,
             Self::Ready(ReadyError::Socket { .. }) | Self::Runtime(_) => SYSTEM,
         }
     }

@@ -21,6 +21,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// What one enclave, and all together, may use.
     pub limits: Limits,
+    /// Where metrics are scraped, if they are.
+    pub metrics: Option<metrics::Endpoint>,
 }
 
 /// What one enclave, and all together, may use. `Default` is what a relay runs with; tests shrink

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::admission::Seat;
+use crate::counters::Outcome;
 use crate::enclaves;
 use crate::policy::Denied;
 use crate::server::{Relay, drained};
@@ -34,6 +35,7 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
         // A probe for life, or an enclave that changed its mind: nothing to complain about.
         Ok(Err(HandshakeError::Closed)) => return debug!(%peer, "closed during its handshake"),
         Ok(Err(error)) => {
+            seat.counters().handshake_failures.add(1);
             if let HandshakeError::Name { name } = &error {
                 debug!(%peer, name, "asked for a name");
             }
@@ -41,6 +43,7 @@ pub(crate) async fn run(mut stream: Stream, seat: Seat, relay: Arc<Relay>) {
             return refuse(stream, error.reply()).await;
         }
         Err(_) => {
+            seat.counters().handshake_failures.add(1);
             let seconds = relay.limits.handshake.as_secs();
             return relay.complain(
                 Some(peer),
@@ -80,19 +83,25 @@ async fn serve(
 ) -> Result<(), ConnectionError> {
     let drain = relay.drain.clone();
     let command = request.command;
+    let became = |outcome| seat.counters().requested(command, outcome);
     match command {
         Command::Connect(to) => {
             if let Err(error) = allowed(to, relay) {
+                became(Outcome::Denied);
                 refuse_unanswered(stream, request, error.reply()).await;
                 return Err(error);
             }
             match tunnel::connect(to, &relay.limits).await {
                 Ok((target, bound)) => {
+                    became(Outcome::Served);
+                    let open = seat.counters().tunnel();
                     // How a tunnel ends is the business of its two ends.
-                    let end = tunnel::serve(stream, request, target, bound, &relay.limits).await;
+                    let end =
+                        tunnel::serve(stream, request, target, bound, &relay.limits, &open).await;
                     debug!(peer = %seat.peer(), "{command} ended: {end:?}");
                 }
                 Err(error) => {
+                    became(Outcome::Failed);
                     // Closed ports and dead hosts are everyday life for APP, which is told.
                     debug!(peer = %seat.peer(), "{command} failed: {error}");
                     refuse_unanswered(stream, request, error.reply()).await;
@@ -101,13 +110,16 @@ async fn serve(
         }
         Command::Dns(nameserver) => {
             if let Err(error) = allowed(nameserver, relay) {
+                became(Outcome::Denied);
                 refuse(stream, Some(error.reply())).await;
                 return Err(error);
             }
+            became(Outcome::Served);
             grant(&mut stream, relay).await?;
             dns::serve(stream, nameserver, seat, relay).await?;
         }
         Command::ResolvConf => {
+            became(Outcome::Served);
             grant(&mut stream, relay).await?;
             resolv_conf::serve(stream, relay.resolv_conf.clone(), drain).await?;
         }
@@ -115,10 +127,12 @@ async fn serve(
             let place = match relay.enclaves.enter(seat.peer()) {
                 Ok(place) => place,
                 Err(error) => {
+                    became(Outcome::Failed);
                     refuse(stream, Some(Reply::GeneralFailure)).await;
                     return Err(error.into());
                 }
             };
+            became(Outcome::Served);
             grant(&mut stream, relay).await?;
             reporter::serve(stream, place, drain).await?;
         }
@@ -126,10 +140,15 @@ async fn serve(
             let place = match relay.ports.queue(asked, seat).await {
                 Ok(place) => place,
                 Err(error) => {
+                    became(match error.reply() {
+                        Reply::NotAllowed => Outcome::Denied,
+                        _ => Outcome::Failed,
+                    });
                     refuse(stream, Some(error.reply())).await;
                     return Err(error.into());
                 }
             };
+            became(Outcome::Served);
             let bound = place.bound();
             let mut drain = drain;
             let client = tokio::select! {
@@ -139,7 +158,9 @@ async fn serve(
             let Some(client) = client else { return Ok(()) };
             let detail = format!("from {} on {bound}", client.address);
             relay.report(seat.peer(), "connection", &detail);
-            let end = link::carry(stream, Stream::Tcp(client.stream)).await;
+            let open = seat.counters().tunnel();
+            let count = |out, into| open.moved(out, into);
+            let end = link::carry_counted(stream, Stream::Tcp(client.stream), count).await;
             debug!(peer = %seat.peer(), client = %client.address, "{command} ended: {end:?}");
         }
     }

@@ -47,6 +47,10 @@ struct State {
     turns: Turns<oneshot::Sender<()>>,
 }
 
+/// Whether a query had to wait for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waited(pub(crate) bool);
+
 /// What goes out, second by second.
 #[derive(Debug)]
 struct Sent {
@@ -118,13 +122,13 @@ impl Quota {
         }
     }
 
-    /// Waits until so many packets of `peer` may go out.
-    pub(crate) async fn take(&self, peer: Peer, packets: u32) -> Result<(), OverQuota> {
+    /// Waits until so many packets of `peer` may go out, and says whether they had to.
+    pub(crate) async fn take(&self, peer: Peer, packets: u32) -> Result<Waited, OverQuota> {
         let turn = {
             let mut state = self.state();
             if self.is_open(&state) {
                 self.spend(&mut state, packets);
-                return Ok(());
+                return Ok(Waited(false));
             }
             let (go, turn) = oneshot::channel();
             state.turns.wait(peer, packets, go)?;
@@ -132,9 +136,14 @@ impl Quota {
         };
         self.waits.notify_one();
         match timeout(PATIENCE, turn).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(Waited(true)),
             _ => Err(OverQuota),
         }
+    }
+
+    /// Queries that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.state().turns.len()
     }
 
     /// Takes one packet, if there is one to spare.

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
+use crate::counters::Count;
 use crate::server::drained;
 
 /// How often the file is read.
@@ -57,7 +58,7 @@ impl Default for Files {
 pub(crate) type Text = Option<Arc<str>>;
 
 /// Reads the files for ever and publishes each change.
-pub(crate) async fn watch(files: Files, texts: watch::Sender<Text>) {
+pub(crate) async fn watch(files: Files, texts: watch::Sender<Text>, failures: Arc<Count>) {
     let files = Arc::new(files);
     let mut ticks = interval(REREAD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,6 +73,7 @@ pub(crate) async fn watch(files: Files, texts: watch::Sender<Text>) {
                 publish(text, &files.file, &texts);
             }
             Err(error) => {
+                failures.add(1);
                 if let Some(left_out) = failing.admit(Instant::now()) {
                     let file = files.file.display();
                     warn!(
@@ -103,7 +105,7 @@ fn publish(text: String, file: &Path, texts: &watch::Sender<Text>) {
         warn!(%file, "it names no nameserver that an enclave could use (loopback is none)");
     } else if changed {
         let conf = text.trim_end().replace('\n', "; ");
-        info!(file = %file.display(), conf, "nameservers for the enclaves");
+        info!(file = %file.display(), %conf, "nameservers for the enclaves");
     }
 }
 

@@ -17,13 +17,14 @@ use tracing::{info, warn};
 use crate::admission::Admission;
 use crate::bind::Ports;
 use crate::config::{Config, Limits};
+use crate::counters::Count;
 use crate::enclaves::Enclaves;
 use crate::floods::{self, Floods};
 use crate::operators::Operator;
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
 use crate::refusals::{Destination, Refusals};
-use crate::{connection, resolv_conf};
+use crate::{connection, page, resolv_conf};
 
 /// The wait after the system refused to accept, for lack of descriptors or memory: they come back
 /// as connections end, and asking again at once would only burn the processor.
@@ -44,6 +45,10 @@ pub(crate) struct Relay {
     pub(crate) ports: Arc<Ports>,
     /// What may go to nameservers.
     pub(crate) quota: Quota,
+    /// Since when it serves.
+    pub(crate) started: Instant,
+    /// Times that the parent's resolv.conf could not be read.
+    pub(crate) resolv_conf_failures: Arc<Count>,
     /// What the enclaves tell of themselves.
     pub(crate) enclaves: Arc<Enclaves>,
     floods: Mutex<Floods>,
@@ -60,7 +65,12 @@ pub async fn serve(listener: Listener, config: Config, shutdown: impl Future<Out
     let admission = Arc::new(Admission::new(&relay.limits));
     let mut connections = JoinSet::new();
     let mut background = JoinSet::new();
-    background.spawn(resolv_conf::watch(config.resolv_conf, texts));
+    let failures = Arc::clone(&relay.resolv_conf_failures);
+    background.spawn(resolv_conf::watch(config.resolv_conf, texts, failures));
+    if let Some(endpoint) = config.metrics {
+        let (relay, admission) = (Arc::clone(&relay), Arc::clone(&admission));
+        background.spawn(endpoint.serve(move || Some(page::page(&relay, &admission))));
+    }
     let quota = Arc::clone(&relay);
     background.spawn(async move { quota.quota.run().await });
     let operator = Operator {
@@ -142,8 +152,10 @@ impl Relay {
             ports: Arc::new(Ports::new(config.bind_to, &config.limits, drain.clone())),
             drain,
             quota: Quota::new(config.limits.upstream_pps),
-            enclaves: Arc::default(),
             floods: Mutex::new(Floods::new(floods::FAILURE)),
+            started: Instant::now(),
+            resolv_conf_failures: Arc::default(),
+            enclaves: Arc::default(),
             refusals: Mutex::default(),
             news: Mutex::new(Floods::new(floods::NEWS)),
         }

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use link::socks::server::Request;
-use link::{Carried, Reply, Stream, carry};
+use link::{Carried, Reply, Stream, carry_counted};
 use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::Limits;
+use crate::counters::Tunnel;
 
 /// A connection and its local address; an error says with which reply to refuse the request.
 pub(crate) async fn connect(
@@ -40,12 +41,14 @@ pub(crate) async fn serve(
     target: TcpStream,
     bound: SocketAddr,
     limits: &Limits,
+    open: &Tunnel<'_>,
 ) -> io::Result<Carried> {
     let reply = request.reply(&mut stream, Reply::Succeeded, bound);
     timeout(limits.handshake, reply)
         .await
         .map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(carry(stream, Stream::Tcp(target)).await)
+    let count = |out, into| open.moved(out, into);
+    Ok(carry_counted(stream, Stream::Tcp(target), count).await)
 }
 
 /// Why there is no connection.

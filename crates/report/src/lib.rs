@@ -18,7 +18,10 @@ pub use frame::{
     FrameError, FromEnclave, HEARTBEAT, Level, Line, MAX_FRAME, MAX_LINE, MAX_OUTPUT, MAX_PIECE,
     RUN, SILENCE, Stream, ToEnclave,
 };
+pub use histogram::Histogram;
 pub use printable::{printable, printable_line};
 pub use show::health;
-pub use status::{Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Totals};
+pub use status::{
+    Durations, Gauges, Health, Link, Nameserver, Parent, ParentKind, Port, Status, Totals,
+};
 pub use style::Style;

@@ -284,6 +284,7 @@ mod tests {
                 upstream_quota_packets_per_second: 900,
                 ..Gauges::default()
             },
+            ..Status::default()
         }
     }
 

@@ -1,3 +1,4 @@
+use histogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ pub struct Status {
     pub totals: Totals,
     /// What is now.
     pub gauges: Gauges,
+    /// How long things took since the process began.
+    pub durations: Durations,
 }
 
 /// The parent instance, as the enclave sees it.
@@ -191,6 +194,19 @@ pub struct Gauges {
     pub egress_connections: u64,
     /// Connections to published ports that are open.
     pub publish_connections: u64,
+}
+
+/// How long things took since the process began: Prometheus's histograms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Durations {
+    /// From a question's going out to a nameserver to its answer; those that were accepted.
+    pub upstream_duration_seconds: Histogram,
+    /// From a client's query to its reply, for queries that waited for upstream. One that the cache
+    /// answers takes less than reading the clock for it would.
+    pub lookup_duration_seconds: Histogram,
+    /// From asking the parent for a connection to having it.
+    pub egress_connect_duration_seconds: Histogram,
 }
 
 impl Status {

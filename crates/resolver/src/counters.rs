@@ -1,3 +1,7 @@
+use std::time::{Duration, Instant};
+
+use histogram::Histogram;
+
 use crate::{Millis, SECOND};
 
 /// What a shard has done since it was made.
@@ -45,6 +49,44 @@ pub struct Counters {
     pub cache_entries: u64,
     /// Bytes in the cache.
     pub cache_bytes: u64,
+}
+
+/// How long it took since the shard was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// From an [`Ask`](crate::Ask) to the answer that was accepted.
+    pub upstream: Histogram,
+    /// From a client's query to the reply, for clients that waited.
+    pub lookups: Histogram,
+}
+
+/// Durations, and the time that it is: the shard's own counts milliseconds only. Hits leave it alone.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    pub(crate) now: Instant,
+    pub(crate) durations: Durations,
+}
+
+impl Stopwatch {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            now,
+            durations: Durations::default(),
+        }
+    }
+
+    /// An answer to what was sent at this time is accepted.
+    pub(crate) fn answered(&mut self, sent: Instant) {
+        let took = self.now.saturating_duration_since(sent);
+        self.durations.upstream.record(took);
+    }
+
+    /// A client that has waited since then gets its reply; for how long it has.
+    pub(crate) fn replied(&mut self, since: Instant) -> Duration {
+        let took = self.now.saturating_duration_since(since);
+        self.durations.lookups.record(took);
+        took
+    }
 }
 
 /// Packets of the last whole second, seconds being counted from the shard's start.

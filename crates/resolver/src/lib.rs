@@ -46,7 +46,7 @@ mod servers;
 mod shard;
 mod validate;
 
-pub use counters::Counters;
+pub use counters::{Counters, Durations};
 pub use failure::{Failed, Fault};
 pub use failures::LastFailure;
 pub use pending::Ticket;

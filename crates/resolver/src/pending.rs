@@ -34,6 +34,8 @@ pub struct Ticket {
     pub(crate) edns: bool,
     /// What the question costs of the quota.
     pub(crate) packets: u32,
+    /// When it was made.
+    pub(crate) sent: Instant,
 }
 
 /// All lookups under way.
@@ -100,8 +102,8 @@ pub(crate) struct Lookup<C> {
 /// A client whose query waits for a lookup.
 pub(crate) struct Waiter<C> {
     pub(crate) client: C,
-    /// When it asked, if the log of queries is to have it.
-    pub(crate) began: Option<Instant>,
+    /// When its query came; none for an operator's.
+    pub(crate) since: Option<Instant>,
     id: u16,
     flags: Flags,
     edns: Option<Edns>,
@@ -112,10 +114,10 @@ pub(crate) struct Waiter<C> {
 }
 
 impl<C> Waiter<C> {
-    pub(crate) fn new(client: C, asker: &Asker<'_>, began: Option<Instant>) -> Self {
+    pub(crate) fn new(client: C, since: Option<Instant>, asker: &Asker<'_>) -> Self {
         Self {
             client,
-            began,
+            since,
             id: asker.id,
             flags: asker.flags,
             edns: asker.edns,

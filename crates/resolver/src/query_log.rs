@@ -1,6 +1,6 @@
 //! What became of each query, for an operator who asks to see it (`--query-log`).
 //!
-//! Off, a hit costs one test of a pointer for it. On, notes wait for the driver, who takes them after each
+//! Off, a hit costs one test of a pointer for it: what notes is marked as cold, out of the way. On, notes wait for the driver, who takes them after each
 //! batch, answer or tick. A flood is cut to [`RATE`], and what was left out is counted.
 
 use std::fmt;
@@ -120,7 +120,6 @@ pub(crate) struct QueryLog(Option<Box<Notes>>);
 
 #[derive(Debug)]
 pub(crate) struct Notes {
-    now: Instant,
     logged: Vec<Logged>,
     /// When [`Notes::room`] was counted.
     counted: Instant,
@@ -132,7 +131,6 @@ pub(crate) struct Notes {
 impl QueryLog {
     pub(crate) fn start(&mut self, now: Instant) {
         self.0 = Some(Box::new(Notes {
-            now,
             logged: Vec::new(),
             counted: now,
             room: RATE,
@@ -140,21 +138,9 @@ impl QueryLog {
         }));
     }
 
-    /// The notes, of what happens now.
-    pub(crate) fn at(&mut self, now: Instant) -> Option<&mut Notes> {
-        let notes = self.0.as_deref_mut()?;
-        notes.now = now;
-        Some(notes)
-    }
-
-    /// The notes, of what happens at the time that [`QueryLog::at`] was told last.
+    /// The notes; none where nobody wants them.
     pub(crate) fn notes(&mut self) -> Option<&mut Notes> {
         self.0.as_deref_mut()
-    }
-
-    /// When a query came that is to be noted once it has its reply.
-    pub(crate) fn began(&self) -> Option<Instant> {
-        Some(self.0.as_ref()?.now)
     }
 
     pub(crate) fn take(&mut self) -> Vec<Logged> {
@@ -165,41 +151,50 @@ impl QueryLog {
 
 impl Notes {
     /// Notes a query that was answered at once.
+    #[cold]
     pub(crate) fn at_once(
         &mut self,
+        now: Instant,
         asker: &Asker<'_>,
         outcome: Outcome,
         ede: Option<u16>,
         reply: &[u8],
     ) {
-        if self.admits() {
+        if self.admits(now) {
             self.push(noted(asker, outcome, ede, reply));
         }
     }
 
-    /// Notes a query that waited, from when it `began`.
+    /// Notes a query that has `waited` so long.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a line of the log is made of"
+    )]
+    #[cold]
     pub(crate) fn waited(
         &mut self,
+        now: Instant,
+        waited: Duration,
         asker: &Asker<'_>,
-        began: Instant,
         outcome: Outcome,
         nameserver: Option<SocketAddr>,
         content: Content<'_>,
         reply: &[u8],
     ) {
-        if self.admits() {
+        if self.admits(now) {
             let noted = noted(asker, outcome, content.ede(), reply);
             self.push(Logged {
                 nameserver,
-                waited: Some(self.now.saturating_duration_since(began)),
+                waited: Some(waited),
                 ..noted
             });
         }
     }
 
     /// Notes what is no query that can be answered.
-    pub(crate) fn malformed(&mut self, transport: Transport, rcode: u8) {
-        if self.admits() {
+    #[cold]
+    pub(crate) fn malformed(&mut self, now: Instant, transport: Transport, rcode: u8) {
+        if self.admits(now) {
             self.push(Logged {
                 question: None,
                 transport,
@@ -213,12 +208,12 @@ impl Notes {
         }
     }
 
-    fn admits(&mut self) -> bool {
-        let since = self.now.saturating_duration_since(self.counted);
+    fn admits(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.counted);
         let more = since.as_micros() * u128::from(RATE) / 1_000_000;
         if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
             self.room = self.room.saturating_add(more).min(RATE);
-            self.counted = self.now;
+            self.counted = now;
         }
         let left = self.room.checked_sub(1);
         match left {
@@ -273,23 +268,31 @@ mod tests {
     fn a_flood_is_cut_and_counted() {
         let start = Instant::now();
         let mut log = QueryLog::default();
-        assert!(log.at(start).is_none());
+        assert!(log.notes().is_none());
         log.start(start);
         let mut noted = 0;
         // 10,000 a second for 5 s.
         for query in 0..50_000 {
             let now = start + Duration::from_micros(100 * query);
-            let notes = log.at(now).unwrap();
-            notes.malformed(Transport::Udp, rcode::FORMERR);
+            let notes = log.notes().unwrap();
+            notes.malformed(now, Transport::Udp, rcode::FORMERR);
             noted += log.take().len();
         }
         assert!((5_900..=6_000).contains(&noted), "{noted}");
-        let notes = log.at(start + Duration::from_secs(6)).unwrap();
-        notes.malformed(Transport::Udp, rcode::FORMERR);
+        let notes = log.notes().unwrap();
+        notes.malformed(
+            start + Duration::from_secs(6),
+            Transport::Udp,
+            rcode::FORMERR,
+        );
         let last = log.take().pop().unwrap();
         assert!(last.left_out > 0 && last.left_out < 44_100, "{last:?}");
-        let notes = log.at(start + Duration::from_secs(6)).unwrap();
-        notes.malformed(Transport::Udp, rcode::FORMERR);
+        let notes = log.notes().unwrap();
+        notes.malformed(
+            start + Duration::from_secs(6),
+            Transport::Udp,
+            rcode::FORMERR,
+        );
         assert_eq!(log.take().pop().unwrap().left_out, 0);
     }
 }

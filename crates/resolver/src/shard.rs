@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wire::{Flags, Name, Query, QueryError, rcode};
 
 use crate::cache::{Cache, Entry};
-use crate::counters::{Counters, Rate};
+use crate::counters::{Counters, Rate, Stopwatch};
 use crate::failure::{Failure, Shown};
 use crate::failures::Failures;
 use crate::key::{Key, KeyedHash};
@@ -83,6 +83,7 @@ pub struct Shard<C> {
     quota: Quota,
     link: Link,
     counters: Counters,
+    stopwatch: Stopwatch,
     /// Of packets to nameservers.
     rate: Rate,
     failures: Failures,
@@ -150,6 +151,7 @@ impl<C> Shard<C> {
             quota: Quota::new(config.upstream_pps),
             link: Link::default(),
             counters: Counters::default(),
+            stopwatch: Stopwatch::new(now),
             rate: Rate::default(),
             failures: Failures::default(),
             log: QueryLog::default(),
@@ -170,8 +172,8 @@ impl<C> Shard<C> {
         packet: &[u8],
         out: &mut [u8],
     ) -> Step {
-        let came = now;
-        let now = self.millis(now);
+        let at = now;
+        let now = self.millis(at);
         let query = match Query::parse(packet) {
             Ok(query) => query,
             Err(QueryError::Ignore) => {
@@ -184,8 +186,8 @@ impl<C> Shard<C> {
             }) => {
                 self.counters.queries += 1;
                 self.counters.local += 1;
-                if let Some(notes) = self.log.at(came) {
-                    notes.malformed(transport, rcode);
+                if let Some(notes) = self.log.notes() {
+                    notes.malformed(at, transport, rcode);
                 }
                 return Step::Reply(reply::reject(packet, rcode, question_end, out));
             }
@@ -197,8 +199,8 @@ impl<C> Shard<C> {
             Verdict::Forward => {}
             verdict => {
                 let length = self.reply_locally(now, &asker, &key, verdict, out);
-                if let Some(notes) = self.log.at(came) {
-                    notes.at_once(&asker, Outcome::Policy, None, written(out, length));
+                if let Some(notes) = self.log.notes() {
+                    notes.at_once(at, &asker, Outcome::Policy, None, written(out, length));
                 }
                 return Step::Reply(length);
             }
@@ -209,15 +211,16 @@ impl<C> Shard<C> {
         {
             self.counters.hits += 1;
             let (length, is_due) = entry.hit(now, &self.quota, &asker, out);
-            if let Some(notes) = self.log.at(came) {
-                notes.at_once(&asker, Outcome::Hit, None, written(out, length));
+            if let Some(notes) = self.log.notes() {
+                notes.at_once(at, &asker, Outcome::Hit, None, written(out, length));
             }
-            return match is_due {
-                false => Step::Reply(length),
-                true => self.prefetch(now, key, hash, length),
-            };
+            if is_due {
+                self.stopwatch.now = at;
+                return self.prefetch(now, key, hash, length);
+            }
+            return Step::Reply(length);
         }
-        self.log.at(came);
+        self.stopwatch.now = at;
         self.miss(now, client, &asker, key, hash, out)
     }
 
@@ -229,7 +232,7 @@ impl<C> Shard<C> {
         nameservers: &[SocketAddr],
         actions: &mut Vec<Action<C>>,
     ) {
-        self.log.at(now);
+        self.stopwatch.now = now;
         let upstream = self.upstreams.get_mut(Via::DEFAULT);
         if upstream.servers.are(nameservers) {
             return;
@@ -243,7 +246,7 @@ impl<C> Shard<C> {
     /// Says that the link to the parent is up again: failures are forgotten, and lookups that
     /// waited for it go out.
     pub fn link_is_up(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        self.log.at(now);
+        self.stopwatch.now = now;
         self.link.is_heard(self.millis(now));
         self.forget_failures();
         self.ask_what_waits(now, |_| true, actions);
@@ -287,17 +290,6 @@ impl<C> Shard<C> {
         self.quota.spend(now, packets);
         self.counters.packets += u64::from(packets);
         self.rate.add(now, packets);
-    }
-
-    /// What has been done so far.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters {
-            cache_entries: self.cache.len() as u64,
-            cache_bytes: self.cache.bytes() as u64,
-            queued: self.quota.len() as u64,
-            ..self.counters
-        }
     }
 
     /// An answer that was refused since the last call and that the operator is to hear of; at most
@@ -372,7 +364,13 @@ impl<C> Shard<C> {
             self.counters.hits += 1;
             let (length, is_due) = denial.hit(now, &self.quota, asker, out);
             if let Some(notes) = self.log.notes() {
-                notes.at_once(asker, Outcome::Negative, None, written(out, length));
+                notes.at_once(
+                    self.stopwatch.now,
+                    asker,
+                    Outcome::Negative,
+                    None,
+                    written(out, length),
+                );
             }
             return match is_due {
                 false => Step::Reply(length),
@@ -391,7 +389,13 @@ impl<C> Shard<C> {
                 let content = entry.stale();
                 let length = asker.reply(content, out);
                 if let Some(notes) = self.log.notes() {
-                    notes.at_once(asker, Outcome::Stale, content.ede(), written(out, length));
+                    notes.at_once(
+                        self.stopwatch.now,
+                        asker,
+                        Outcome::Stale,
+                        content.ede(),
+                        written(out, length),
+                    );
                 }
                 self.counters.stale += 1;
                 return Step::Reply(length);
@@ -416,8 +420,8 @@ impl<C> Shard<C> {
         if let Some(slot) = slot {
             self.counters.coalesced += 1;
             self.join(slot);
-            self.pending
-                .wait(slot, Waiter::new(client, asker, self.log.began()));
+            let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+            self.pending.wait(slot, waiter);
             return Step::Wait;
         }
         self.counters.misses += 1;
@@ -425,8 +429,8 @@ impl<C> Shard<C> {
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, stale_at, rank);
         let slot = self.begin(now, lookup);
-        self.pending
-            .wait(slot, Waiter::new(client, asker, self.log.began()));
+        let waiter = Waiter::new(client, Some(self.stopwatch.now), asker);
+        self.pending.wait(slot, waiter);
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
@@ -465,7 +469,13 @@ impl<C> Shard<C> {
         self.counters.servfail += 1;
         let length = asker.reply(Content::Failure(shown), out);
         if let Some(notes) = self.log.notes() {
-            notes.at_once(asker, outcome, Some(shown.code), written(out, length));
+            notes.at_once(
+                self.stopwatch.now,
+                asker,
+                outcome,
+                Some(shown.code),
+                written(out, length),
+            );
         }
         length
     }

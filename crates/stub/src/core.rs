@@ -191,7 +191,7 @@ impl Core {
                 is_told,
                 ..
             } = failure;
-            debug!(%name, qtype, ede = code, reason = text, "lookup failed");
+            debug!(%name, qtype, ede = code, reason = %text, "lookup failed");
             // While the link is down, that is what is told.
             if *is_told || self.upstreams().link() != Link::Up {
                 continue;
@@ -199,7 +199,7 @@ impl Core {
             if let Some(left_out) = self.admit(nameserver.unwrap_or(NOBODY), what) {
                 let nameserver = nameserver.map(tracing::field::display);
                 warn!(
-                    reason = text,
+                    reason = %text,
                     ede = code,
                     nameserver,
                     left_out,
@@ -328,9 +328,14 @@ impl Core {
     /// See [`Handle`](crate::Handle), whose methods these are.
     pub(crate) fn status(&self) -> Status {
         let now = now();
-        let (counters, load, groups) = {
+        let (counters, durations, load, groups) = {
             let shard = &self.lock().shard;
-            (shard.counters(), shard.load(now), shard.nameservers(now))
+            (
+                shard.counters(),
+                shard.durations(),
+                shard.load(now),
+                shard.nameservers(now),
+            )
         };
         let upstreams = self.upstreams();
         let nameservers = groups.into_iter().flat_map(|(route, nameservers)| {
@@ -340,6 +345,7 @@ impl Core {
         });
         Status {
             counters,
+            durations,
             load,
             link: upstreams.link(),
             has_relay: upstreams.has_relay(),

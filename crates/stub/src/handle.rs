@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
-use resolver::{Counters, Explained, Health, Load};
+use resolver::{Counters, Durations, Explained, Health, Load};
 use wire::Name;
 
 use crate::core::Core;
@@ -18,6 +18,8 @@ pub struct Handle(Arc<OnceLock<Weak<Core>>>);
 pub struct Status {
     /// What it has done.
     pub counters: Counters,
+    /// How long it took.
+    pub durations: Durations,
     /// What it has to do now.
     pub load: Load,
     /// How the way to the parent is.

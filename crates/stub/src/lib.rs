@@ -48,8 +48,8 @@ pub use crate::query_log::QUERY_LOG;
 use crate::udp::Socket;
 pub use crate::upstreams::Reach;
 pub use resolver::{
-    Cached, Counters, Explained, Health, Held, LastFailure, Left, Load, Local, Pin, Pins,
-    PinsError, Route, Routes, RoutesError, UnderWay,
+    Cached, Counters, Durations, Explained, Health, Held, LastFailure, Left, Load, Local, Pin,
+    Pins, PinsError, Route, Routes, RoutesError, UnderWay,
 };
 pub use wire::{Name, ParseNameError};
 

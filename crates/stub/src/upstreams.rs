@@ -28,6 +28,10 @@ pub enum Reach {
     Discovered,
 }
 
+/// What DNS costs without a relay.
+const OLD_PARENT: &str = "an old parent without a relay for DNS: it goes over TCP, and several packets a \
+    lookup count against AmazonDNS's quota of 1024 packets a second; proxify-relay there makes it one";
+
 /// Queries that wait for one nameserver's connection: as many as lookups can be under way.
 const MAX_ASKS: usize = 4096;
 
@@ -170,16 +174,10 @@ impl Upstreams {
     fn tell(&mut self, carrier: Carrier, parent: &Parent) {
         match carrier {
             Carrier::Relay => info!(%parent, "a relay: DNS goes to the nameservers by UDP"),
-            Carrier::PlainTcp => {
-                if let Some(left_out) = self.old_parents.admit(Instant::now()) {
-                    warn!(
-                        %parent, left_out,
-                        "an old parent without a relay for DNS: it goes over TCP, and several packets \
-                         a lookup count against AmazonDNS's quota of 1024 packets a second; \
-                         proxify-relay there makes it one"
-                    );
-                }
-            }
+            Carrier::PlainTcp => match self.old_parents.admit(Instant::now()) {
+                Some(left_out) => warn!(%parent, left_out, "{OLD_PARENT}"),
+                None => info!(%parent, "{OLD_PARENT}"),
+            },
         }
     }
 

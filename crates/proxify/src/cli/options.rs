@@ -92,6 +92,9 @@ pub(super) struct Options {
     /// Carry TCP to these destinations only; repeatable.
     #[arg(long, value_name = "CIDR[:PORT]", value_delimiter = ',')]
     egress_allow: Vec<link::Rule>,
+    /// Serve metrics for Prometheus here, on loopback, at /metrics; such as 127.0.0.1:9153.
+    #[arg(long, value_name = "IP:PORT")]
+    metrics: Option<SocketAddr>,
     /// What the relay on the parent is told: none; status (how proxify is, in numbers, and its
     /// nameservers and ports); all (its warnings and errors, too, and what `proxify-relay check` and
     /// `bench` have it run). Never a name that was asked for.
@@ -144,6 +147,14 @@ impl Options {
                  use vsock:CID, unix:PREFIX or a loopback address\n"
             ));
         }
+        if let Some(open) = self.metrics
+            && !open.ip().is_loopback()
+        {
+            return Err(format!(
+                "--metrics {open}: they are served to this machine only, and by proxify-relay to \
+                 others; use an address such as 127.0.0.1:9153\n"
+            ));
+        }
         let routes = route.into_iter().flat_map(|RouteList(routes)| routes);
         let routes = Routes::new(routes.collect())
             .map_err(|error| format!("--route (PROXIFY_ROUTE): {error}\n"))?;
@@ -171,6 +182,7 @@ impl Options {
             publish,
             egress: Some(self.egress),
             egress_allow: self.egress_allow,
+            metrics: self.metrics,
             report: self.report,
             log: match self.query_log {
                 true => self.log.with_target(stub::QUERY_LOG, LevelFilter::INFO),

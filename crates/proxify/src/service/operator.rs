@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::{
-    Cached, Explanation, Gauges, Held, Hex, LastFailure, Link, Looked, Nameserver, Parent,
-    ParentKind, Port, Reply, Request, Server, Status, Totals, UnderWay,
+    Cached, Durations, Explanation, Gauges, Held, Hex, LastFailure, Link, Looked, Nameserver,
+    Parent, ParentKind, Port, Reply, Request, Server, Status, Totals, UnderWay,
 };
 use egress::Way;
+use metrics::Endpoint;
 use stub::{Explained, Handle, Left, Local, Name, Pin};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -49,6 +50,12 @@ impl Operator {
                 None
             }
         }
+    }
+
+    /// Serves metrics for as long as it is polled.
+    pub(super) fn scraped(&self, endpoint: Endpoint) -> impl Future<Output = ()> + use<> {
+        let operator = self.clone();
+        endpoint.serve(move || operator.status().as_ref().map(metrics::enclave))
     }
 
     async fn answer(&self, request: Request) -> Reply {
@@ -110,6 +117,7 @@ impl Operator {
             ports: self.publish.iter().flat_map(ports).collect(),
             totals: self.totals(&stub.counters),
             gauges: self.gauges(&stub),
+            durations: self.durations(&stub.durations),
         })
     }
 
@@ -154,6 +162,17 @@ impl Operator {
             upstream_quota_packets_per_second: self.upstream_pps.into(),
             egress_connections: egress.map_or(0, egress::Activity::open),
             publish_connections: self.publish.iter().map(publish::Activity::open).sum(),
+        }
+    }
+
+    fn durations(&self, stub: &stub::Durations) -> Durations {
+        let egress = self.egress.as_ref().map(|(_, activity)| activity);
+        Durations {
+            upstream_duration_seconds: stub.upstream,
+            lookup_duration_seconds: stub.lookups,
+            egress_connect_duration_seconds: egress
+                .map(egress::Activity::connects)
+                .unwrap_or_default(),
         }
     }
 

@@ -3,12 +3,14 @@
 //! The lock, the stub's sockets, the way out, the nameservers, the ports that are published, then
 //! resolv.conf; and backwards at the end.
 
+use std::io::ErrorKind::AddrInUse;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{Egress, EgressError};
+use metrics::Endpoint;
 use publish::Publisher;
 use stub::{BindError, Pin, Pins, Reach, Route, Stub};
 use tokio::sync::{oneshot, watch};
@@ -49,6 +51,8 @@ pub(super) struct Work {
     pub(super) listed: Option<publish::Activity>,
     /// Where operators ask.
     pub(super) control: PathBuf,
+    /// Where metrics are scraped.
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) state: watch::Sender<State>,
 }
 
@@ -93,6 +97,32 @@ impl Work {
         }
     }
 
+    /// Listens for those who scrape metrics, with the same patience as for names. For one that takes over
+    /// they are no reason to end.
+    async fn bind_metrics(&self, takes_over: bool) -> Result<Option<Endpoint>, ServiceError> {
+        let Some(address) = self.metrics else {
+            return Ok(None);
+        };
+        let deadline = Instant::now() + PORT_HANDOVER;
+        loop {
+            match Endpoint::bind(address) {
+                Ok(endpoint) => {
+                    info!(%address, "metrics are served");
+                    return Ok(Some(endpoint));
+                }
+                Err(error) if error.kind() == AddrInUse && Instant::now() < deadline => {
+                    sleep(BIND_EVERY).await;
+                }
+                Err(error) if takes_over => {
+                    let failure = ServiceError::metrics(address, error);
+                    error!(%failure, "metrics are not served any more");
+                    return Ok(None);
+                }
+                Err(error) => return Err(ServiceError::metrics(address, error)),
+            }
+        }
+    }
+
     /// Serves names until told to stop. The lock is given up last.
     async fn serve(
         mut self,
@@ -113,6 +143,7 @@ impl Work {
         for Pin { suffix, networks } in self.stub.pins.iter() {
             info!(%suffix, ?networks, "addresses are held to a pin");
         }
+        let metrics = self.bind_metrics(takes_over).await?;
         // Who asks a nameserver directly, by its address, is answered by the stub.
         let routed: Vec<SocketAddr> = self
             .stub
@@ -166,6 +197,7 @@ impl Work {
                 .collect(),
         };
         let operator = Arc::new(operator);
+        let metrics = metrics.map(|endpoint| Aborted(tokio::spawn(operator.scraped(endpoint))));
         let control = operator.serve(&self.control);
         let reporting = self.reporter.start(move || operator.status());
         let mut file = match self.resolv_conf {
@@ -214,7 +246,7 @@ impl Work {
         }
         drop(stub_stop);
         let _ = stub.await;
-        drop((file, discovery, egress));
+        drop((file, metrics, discovery, egress));
         drop(ownership);
         Ok(())
     }

@@ -21,7 +21,8 @@ use wire::ede::relay as ede;
 use super::query::{Query, is_truncated, reason};
 use super::{GIVE_UP, RESEND};
 use crate::admission::{Seat, Socket};
-use crate::quota::{OverQuota, Quota};
+use crate::counters::Reason;
+use crate::quota::{OverQuota, Quota, Waited};
 use crate::server::Relay;
 
 /// The largest UDP payload there is, so that no answer is cut by us.
@@ -52,11 +53,15 @@ pub(super) async fn answer<'a>(
     relay: &Relay,
     give_up: Instant,
 ) -> Answered<'a> {
+    seat.counters().dns_queries.add(1);
     match exchange(&query, nameserver, seat, &relay.quota, give_up).await {
-        Ok(answered) => Answered {
-            message: query.restore(answered.message),
-            ..answered
-        },
+        Ok(answered) => {
+            seat.counters().dns_answers.add(1);
+            Answered {
+                message: query.restore(answered.message),
+                ..answered
+            }
+        }
         Err(failure) => Answered {
             message: failed(&query, nameserver, seat, relay, failure),
             _socket: None,
@@ -72,6 +77,7 @@ fn failed(
     relay: &Relay,
     failure: Failure,
 ) -> Vec<u8> {
+    seat.counters().dns_failed(failure.counted());
     if let Failure::OverQuota(over) = failure {
         relay.complain(Some(seat.peer()), "queries over the quota refused", &over);
     }
@@ -105,6 +111,15 @@ impl Failure {
             Self::OverQuota(_) => ede::OVER_QUOTA,
         }
     }
+
+    fn counted(&self) -> Reason {
+        match self {
+            Self::NoAnswer | Self::NoAnswerOverTcp => Reason::NoAnswer,
+            Self::Udp(_) | Self::Tcp(_) => Reason::Unreachable,
+            Self::NoSocket => Reason::TooMany,
+            Self::OverQuota(_) => Reason::OverQuota,
+        }
+    }
 }
 
 async fn exchange<'a>(
@@ -114,11 +129,12 @@ async fn exchange<'a>(
     quota: &Quota,
     give_up: Instant,
 ) -> Result<Answered<'a>, Failure> {
-    quota.take(seat.peer(), 1).await?;
+    take(quota, seat, 1).await?;
     // Held until the end: TCP takes the place of the UDP socket.
     let right = seat.socket().ok_or(Failure::NoSocket)?;
-    let (reply, socket) = over_udp(query, nameserver, quota, give_up).await?;
+    let (reply, socket, sent) = over_udp(query, nameserver, quota, seat, give_up).await?;
     if !is_truncated(&reply) {
+        seat.counters().upstream.record(sent.elapsed());
         return Ok(Answered {
             message: reply,
             _socket: Some(socket),
@@ -127,8 +143,10 @@ async fn exchange<'a>(
     }
     drop(socket);
     let whole = async {
-        quota.take(seat.peer(), TCP_PACKETS).await?;
-        over_tcp(query, nameserver).await.map_err(Failure::Tcp)
+        take(quota, seat, TCP_PACKETS).await?;
+        let reply = over_tcp(query, nameserver).await.map_err(Failure::Tcp)?;
+        seat.counters().upstream.record(sent.elapsed());
+        Ok::<_, Failure>(reply)
     };
     match timeout_at(give_up, whole).await {
         Ok(reply) => Ok(Answered {
@@ -140,12 +158,22 @@ async fn exchange<'a>(
     }
 }
 
+/// Waits for the right to so many packets, which are counted.
+async fn take(quota: &Quota, seat: &Seat, packets: u32) -> Result<(), OverQuota> {
+    let Waited(has_waited) = quota.take(seat.peer(), packets).await?;
+    seat.counters().dns_delayed.add(has_waited.into());
+    seat.counters().dns_packets.add(packets.into());
+    Ok(())
+}
+
+/// Gives the reply, its socket, and when the query went out first.
 async fn over_udp(
     query: &Query,
     nameserver: SocketAddr,
     quota: &Quota,
+    seat: &Seat,
     give_up: Instant,
-) -> Result<(Vec<u8>, AsyncFd<UdpSocket>), Failure> {
+) -> Result<(Vec<u8>, AsyncFd<UdpSocket>, Instant), Failure> {
     let socket = dial(nameserver)?;
     // Nothing is in its way, so it is not waited for.
     socket.send(query.bytes())?;
@@ -155,13 +183,15 @@ async fn over_udp(
     #[allow(unsafe_code)]
     let socket =
         unsafe { AsyncFd::register_with_interest(socket, events) }.map_err(io::Error::from)?;
-    let resend = (Instant::now() + RESEND).min(give_up);
+    let sent = Instant::now();
+    let resend = (sent + RESEND).min(give_up);
     for until in [resend, give_up] {
         if let Ok(reply) = timeout_at(until, own_reply(&socket, query)).await {
-            return Ok((reply?, socket));
+            return Ok((reply?, socket, sent));
         }
         // What was never sent goes before what may have been lost.
         if until < give_up && quota.try_take() {
+            seat.counters().dns_packets.add(1);
             socket.get_ref().send(query.bytes())?;
         }
     }

@@ -28,7 +28,7 @@ async fn take(
     let (mut granted, mut refused) = (Vec::new(), Vec::new());
     while let Some(taken) = asked.join_next().await {
         match taken.unwrap() {
-            (Ok(()), at) => granted.push(at),
+            (Ok(_), at) => granted.push(at),
             (Err(OverQuota), at) => refused.push(at),
         }
     }
@@ -99,7 +99,7 @@ async fn more_packets_cost_more_and_are_paid_back() {
     let quota = quota(10);
     assert_eq!(
         quota.take(GREEDY, 5).await,
-        Ok(()),
+        Ok(Waited(false)),
         "more than the bucket holds"
     );
     assert!(!quota.try_take());

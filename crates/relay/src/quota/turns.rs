@@ -46,6 +46,10 @@ impl<Q> Turns<Q> {
         self.waiting == 0
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.waiting
+    }
+
     /// Has a query wait. When there is no room, the enclave with the most queries loses its newest,
     /// which may be this one.
     pub(super) fn wait(&mut self, peer: Peer, packets: u32, query: Q) -> Result<(), OverQuota> {

@@ -29,7 +29,10 @@ impl Parent {
 
     fn watch(&self) -> (watch::Receiver<Text>, JoinHandle<()>) {
         let (texts, received) = watch::channel(None);
-        (received, tokio::spawn(watch(self.files.clone(), texts)))
+        (
+            received,
+            tokio::spawn(watch(self.files.clone(), texts, Arc::default())),
+        )
     }
 }
 

@@ -63,6 +63,7 @@ impl<C> Shard<C> {
         is_concerned: impl Fn(Via) -> bool,
         actions: &mut Vec<Action<C>>,
     ) {
+        self.stopwatch.now = now;
         let now = self.millis(now);
         for slot in self.pending.slots() {
             let Some(lookup) = self.pending.get(slot) else {
@@ -186,6 +187,7 @@ impl<C> Shard<C> {
                 nameserver,
                 edns,
                 packets,
+                sent: self.stopwatch.now,
             },
             nameserver,
             route: Arc::clone(&upstream.suffix),

@@ -10,6 +10,7 @@ use super::ask::Asked;
 use super::{LOOKUP, MAX_WAITERS, Shard, Step};
 use crate::Millis;
 use crate::cache::Entry;
+use crate::counters::{Counters, Durations};
 use crate::failure::Failure;
 use crate::failures::LastFailure;
 use crate::key::{Key, name_of};
@@ -138,6 +139,7 @@ impl<C> Shard<C> {
         qtype: u16,
         out: &mut [u8],
     ) -> Step {
+        self.stopwatch.now = now;
         let now = self.millis(now);
         let asker = asker(name, qtype);
         let key = Key::new(&asker.question, Key::PAST_CACHE);
@@ -158,19 +160,36 @@ impl<C> Shard<C> {
             return Step::Reply(asker.reply(Content::Failure(&failure.show()), out));
         }
         if let Some(slot) = slot {
-            self.pending.wait(slot, Waiter::new(client, &asker, None));
+            self.pending.wait(slot, Waiter::new(client, None, &asker));
             return Step::Wait;
         }
         let via = self.upstreams.of(key.name());
         let lookup = Lookup::new(key, hash, via, now + LOOKUP, None, Rank::New);
         let slot = self.begin(now, lookup);
-        self.pending.wait(slot, Waiter::new(client, &asker, None));
+        self.pending.wait(slot, Waiter::new(client, None, &asker));
         let asked = self.ask(now, slot);
         self.pending.schedule(slot);
         match asked {
             Asked::Now(ask) => Step::Ask(ask),
             _ => Step::Wait,
         }
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            cache_entries: self.cache.len() as u64,
+            cache_bytes: self.cache.bytes() as u64,
+            queued: self.quota.len() as u64,
+            ..self.counters
+        }
+    }
+
+    /// How long it took so far.
+    #[must_use]
+    pub fn durations(&self) -> Durations {
+        self.stopwatch.durations
     }
 
     /// Has the cache forget a name with all its types, or everything, and gives the number of entries

@@ -46,7 +46,7 @@ impl<C> Shard<C> {
         result: Result<&[u8], Failed>,
         actions: &mut Vec<Action<C>>,
     ) -> Option<Fault> {
-        self.log.at(now);
+        self.stopwatch.now = now;
         let now = self.millis(now);
         if result.is_ok() {
             self.hear(now);
@@ -62,6 +62,7 @@ impl<C> Shard<C> {
                 Ok(answer) => {
                     upstream.answered(nameserver);
                     self.counters.answers += 1;
+                    self.stopwatch.answered(ticket.sent);
                     self.succeed(now, ticket, answer, actions);
                     return None;
                 }
@@ -100,7 +101,7 @@ impl<C> Shard<C> {
 
     /// Does what is due by now: stale answers, the next nameserver, failures.
     pub fn tick(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        self.log.at(now);
+        self.stopwatch.now = now;
         let now = self.millis(now);
         while let Some(slot) = self.pending.due(now) {
             self.tick_lookup(now, slot, actions);
@@ -202,6 +203,7 @@ impl<C> Shard<C> {
             Outcome::Upstream,
             Some(ticket.nameserver),
             &mut self.counters,
+            &mut self.stopwatch,
             &mut self.scratch,
             &mut self.log,
         );
@@ -277,6 +279,7 @@ impl<C> Shard<C> {
             Outcome::of_failure(shown.code),
             failure.nameserver(),
             &mut self.counters,
+            &mut self.stopwatch,
             &mut self.scratch,
             &mut self.log,
         );
@@ -353,6 +356,7 @@ impl<C> Shard<C> {
             Outcome::Stale,
             asked,
             &mut self.counters,
+            &mut self.stopwatch,
             &mut self.scratch,
             &mut self.log,
         );

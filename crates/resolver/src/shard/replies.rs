@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Action, MAX_WAITERS};
-use crate::counters::Counters;
+use crate::counters::{Counters, Stopwatch};
 use crate::failure::Failure;
 use crate::pending::Waiter;
 use crate::query_log::{Outcome, QueryLog};
@@ -17,6 +17,7 @@ const MAX_REPLIES: usize = MAX_WAITERS * 512;
 pub(super) struct Replies<'a> {
     room: usize,
     counters: &'a mut Counters,
+    stopwatch: &'a mut Stopwatch,
     /// Where each is written.
     scratch: &'a mut [u8],
     log: &'a mut QueryLog,
@@ -29,12 +30,14 @@ impl<'a> Replies<'a> {
         outcome: Outcome,
         nameserver: Option<SocketAddr>,
         counters: &'a mut Counters,
+        stopwatch: &'a mut Stopwatch,
         scratch: &'a mut [u8],
         log: &'a mut QueryLog,
     ) -> Self {
         Self {
             room: MAX_REPLIES,
             counters,
+            stopwatch,
             scratch,
             log,
             outcome,
@@ -58,11 +61,20 @@ impl<'a> Replies<'a> {
             }
         }
         let message = self.scratch.get(..length).unwrap_or_default();
-        if let Some(began) = waiter.began
-            && let Some(notes) = self.log.notes()
-        {
-            let asker = waiter.asker();
-            notes.waited(&asker, began, outcome, self.nameserver, content, message);
+        if let Some(since) = waiter.since {
+            let waited = self.stopwatch.replied(since);
+            if let Some(notes) = self.log.notes() {
+                let (now, asker) = (self.stopwatch.now, waiter.asker());
+                notes.waited(
+                    now,
+                    waited,
+                    &asker,
+                    outcome,
+                    self.nameserver,
+                    content,
+                    message,
+                );
+            }
         }
         Action::Reply {
             client: waiter.client,

@@ -3,6 +3,7 @@
 
 mod cache;
 mod coalescing;
+mod durations;
 mod explain;
 mod failover;
 mod failures;
