@@ -29,7 +29,7 @@ fn operators_of_the_parent_see_the_relay_and_the_enclave() {
     let ran = sandbox!().run(&format!(
         "{TOOLS}
          dig +short ec2.us-east-1.amazonaws.com >/dev/null
-         soon is enclaves.0.status.parent.link up
+         soon is enclaves.0.status.totals.upstream_answers_total 1
          relay status | sed -E 's/process [0-9]+, serving for .*/process N/; s/^unix:[0-9]+ +reports for .*, ([0-9]+) conn.*/ENCLAVE/
              s/[0-9.]+ (bytes|KiB) of.*/N of/; s/^( +upstream +|upstream +|connections +)[0-9]+/\\1N/; s/^( *answers).*/\\1/; s/ +/ /g'
          cid=$(field enclaves.0.enclave)
@@ -115,7 +115,7 @@ fn the_parent_has_an_enclave_check_and_measure() {
          relay check --server 10.0.0.2 2>/dev/null; echo $?
          relay check -- '-x.example' '' 2>/dev/null; echo $?
          # Nothing of it stays.
-         ps -o args= -C proxify | grep -c -e check -e bench; ls /proc/$PPID/task | wc -l"
+         ps -eo args= | grep -c '^proxify \\(check\\|bench\\)'; ls /proc/$PPID/task | wc -l"
     ));
     let lines = ran.lines();
     assert_eq!(lines[0], "✓ ec2.us-east-1.amazonaws.com  private", "{ran}");
@@ -240,7 +240,7 @@ END
         lines,
         [
             "1",
-            "10.0.0.2:53 did not answer",
+            "reason=10.0.0.2:53 did not answer",
             "outside=3.218.18",
             "0",
             "0"
@@ -272,12 +272,10 @@ fn warnings_come_to_the_relays_log_and_its_status() {
 fn two_enclaves_are_told_apart_and_a_relay_that_restarts_knows_them_soon() {
     let ran = sandbox!().env("PROXIFY_REPORT", "all").run(&format!(
         "{TOOLS}
+         # Another network, another lock, the same relay.
          cat > /run/other.sh <<'END'
-mount -t tmpfs none /run/own && mkdir /run/own/sandbox && mount --bind /run/sandbox /run/own/sandbox
-mount --move /run/own /run; ip link set lo up
-exec \"$@\"
+touch /run/other.lock; mount --bind /run/other.lock /run/proxify.lock; exec \"$@\"
 END
-         mkdir /run/own
          unshare --net --mount sh /run/other.sh $PROXIFY --resolv-conf none -- sleep 60 &
          other=$!
          two() {{ [ \"$(field enclaves.0.status.parent.link enclaves.1.status.parent.link | tr '\\n' ' ')\" = 'up up ' ]; }}

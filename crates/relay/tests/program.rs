@@ -13,7 +13,7 @@ fn start(prefix: &Path) -> Child {
     Command::new("sh")
         .args([
             "-c",
-            r#"exec "$0" --listen "unix:$1" --ready-fd 3 3>&1 >/dev/null"#,
+            r#"exec "$0" --control none --listen "unix:$1" --ready-fd 3 3>&1 >/dev/null"#,
         ])
         .arg(env!("CARGO_BIN_EXE_proxify-relay"))
         .arg(prefix)

@@ -200,7 +200,10 @@ impl Visit for Said {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field, value);
+        // None were, as a rule.
+        if (field.name(), value) != ("left_out", 0) {
+            self.add(field, value);
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
