@@ -23,7 +23,7 @@ fn a_port_that_is_taken_is_an_error_that_names_its_process() {
          soon curl -s http://127.0.0.1:9153/
          for command in dns '-- true'; do
              $PROXIFY --metrics 127.0.0.1:9153 $command 2>/run/said; echo $?
-             sed s/$holder/PID/ /run/said
+             sed \"s/pid $holder/pid PID/\" /run/said
          done
          $RELAY --listen unix:/run/other --metrics 127.0.0.1:9153 --log warn; echo $?"
     ));

@@ -41,17 +41,18 @@ fn it_scrapes_both_halves_and_knows_the_dashboards_queries() {
              API=http://127.0.0.1:9090/api/v1/query
              on_parent prometheus --config.file=$CONFIG --storage.tsdb.path=$DIRECTORY/data \\
                  --web.listen-address=127.0.0.1:9090 --log.level=warn & prometheus=$!
-             # Rates take two scrapes of each half.
-             scraped() {
+             knows() {
                  for attempt in $(seq 300); do
-                     on_parent curl -s --get $API --data-urlencode \\
-                         \"query=min(count_over_time(proxify_info[1m])) >= $1\" | grep -q '\"value\"' && break
+                     on_parent curl -s --get $API --data-urlencode \"query=$1\" | grep -q '\"value\"' && return
                      sleep 0.1
                  done
+                 echo \"never: $1\" >&2
              }
-             scraped 1
+             # Rates take two scrapes.
+             knows 'min(count_over_time(up[1m])) >= 2'
              for n in 1 2 3; do dig +short ec2.us-east-1.amazonaws.com > /dev/null; done
-             scraped 3
+             knows \"proxify_hits_total{job='enclave'} >= 2\"
+             knows \"count_over_time(proxify_hits_total{job='relay'}[1m]) >= 2\"
              on_parent sh -c \"while read -r query; do
                  curl -s --get $API --data-urlencode \\\"query=\\$query\\\"; echo
              done < $QUERIES\"
