@@ -261,7 +261,7 @@ fn packets(kind: Kind, rate: u32, over: &AtomicBool, sent: &AtomicU64) -> Result
 
 /// So many a second, and nothing made up for that was missed: that would be a burst.
 struct Pace {
-    rate: f64,
+    rate: u32,
     start: Instant,
     sent: usize,
 }
@@ -269,7 +269,7 @@ struct Pace {
 impl Pace {
     fn new(rate: u32) -> Self {
         Self {
-            rate: rate.into(),
+            rate,
             start: Instant::now(),
             sent: 0,
         }
@@ -277,7 +277,8 @@ impl Pace {
 
     /// How many are to go out now.
     fn due(&mut self) -> usize {
-        let due = (self.start.elapsed().as_secs_f64() * self.rate) as usize;
+        let due = self.start.elapsed().as_micros() * u128::from(self.rate) / 1_000_000;
+        let due = usize::try_from(due).unwrap_or(usize::MAX);
         self.sent = self.sent.max(due.saturating_sub(MOST_DUE));
         due - self.sent
     }
