@@ -10,7 +10,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
 use tracing::warn;
 
 use self::replies::Replies;
-pub(crate) use self::socket::Socket;
+pub(crate) use self::socket::{Socket, refuse_long};
 use crate::core::{Client, Core};
 
 mod replies;
@@ -19,8 +19,8 @@ mod socket;
 /// Packets read by one system call: enough to share its cost, few enough to stay in the cache.
 const BATCH: usize = 32;
 
-/// Room for a query in bytes. Queries have one name and OPT, padded by some to 128 or 468 bytes; a
-/// longer one is cut, and so malformed.
+/// Room for a query in bytes. Queries have one name and OPT, padded by some to 128 or 468 bytes. A longer
+/// packet is dropped by [`refuse_long`]; over TCP it is cut, and so malformed.
 pub(crate) const QUERY: usize = 2048;
 
 /// Rest after an error: one that lasts shall not take the processor.
