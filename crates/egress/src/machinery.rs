@@ -274,10 +274,10 @@ impl Machinery {
 
     fn set_nameservers(&mut self) {
         for (family, port) in &self.families {
-            if let Err(error) = netfilter::install(*family, NAT, &self.nat(*family, *port)) {
-                if let Some(left_out) = self.untold.admit(Instant::now()) {
-                    warn!(%error, left_out, "a nameserver that is asked directly may not be answered");
-                }
+            if let Err(error) = netfilter::install(*family, NAT, &self.nat(*family, *port))
+                && let Some(left_out) = self.untold.admit(Instant::now())
+            {
+                warn!(%error, left_out, "a nameserver that is asked directly may not be answered");
             }
         }
     }
