@@ -88,7 +88,7 @@ fn start() -> Lab {
                     Reply::Number(to.into())
                 }
                 // More than any socket keeps for a reader.
-                Request::Much => Reply::Much("long ".repeat(1 << 20)),
+                Request::Much => Reply::Much("long ".repeat(1 << 17)),
                 Request::Wait => {
                     sender.send_replace(true);
                     let _waits = Waits(sender);
