@@ -245,7 +245,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             pid: 17,
             parent: Parent {
-                address: "vsock:3 port 8888".to_owned(),
+                address: "vsock:3:8888".to_owned(),
                 kind: ParentKind::Relay,
                 link: Link::Up,
             },
@@ -297,7 +297,7 @@ mod tests {
             [
                 "proxify 0.1.0 process 17, serving for 2 min 5 s",
                 "",
-                "parent       vsock:3 port 8888: the link is up, proxify-relay",
+                "parent       vsock:3:8888: the link is up, proxify-relay",
                 "nameservers  10.0.0.2:53   answers          the parent's resolv.conf",
                 "             10.8.0.53:53  does not answer  --route                   for corp.example",
                 "rules        1 route, 2 pins",

@@ -42,7 +42,7 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parent {
-    /// As `vsock:3 port 8888`.
+    /// As `vsock:3:8888`.
     pub address: String,
     /// What answers there.
     pub kind: ParentKind,
