@@ -352,7 +352,8 @@ async fn detail(asker: &Asker, found: &mut Found, connect: bool) {
                 _ => None,
             });
     }
-    if connect {
+    // Whoever forges an answer shall not learn what listens on this machine alone.
+    if connect && !found.address.is_loopback() && !found.address.is_unspecified() {
         found.connected = Some(open(SocketAddr::new(found.address, HTTPS)).await);
     }
 }

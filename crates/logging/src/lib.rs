@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +27,9 @@ const MAX_WAITING: usize = 512 * 1024;
 
 /// How long the last lines may take at the end.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// Rest of the thread that writes while a descriptor that does not block is full.
+const FULL: Duration = Duration::from_millis(10);
 
 static LINES: Lines = Lines::new();
 
@@ -142,8 +145,18 @@ impl Lines {
     /// Writes for ever.
     fn write_to(&self, mut out: impl Write) {
         loop {
-            // Where a line cannot be written there is nobody to tell.
-            let _ = out.write_all(&self.next());
+            let line = self.next();
+            let mut left = line.as_slice();
+            while !left.is_empty() {
+                match out.write(left) {
+                    Ok(written) if written > 0 => left = left.get(written..).unwrap_or_default(),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // APP, whose descriptor it is as well, may have it so.
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL),
+                    // Where a line cannot be written there is nobody to tell.
+                    _ => break,
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::Conversation;
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// Bytes of a reply: two DNS messages of 64 KiB in hexadecimal digits, or the states of many enclaves.
-const MAX_REPLY: u64 = 1 << 20;
+const MAX_REPLY: u64 = 4 << 20;
 
 /// Asks who listens at `socket`, and gives the last reply.
 ///

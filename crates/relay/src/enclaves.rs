@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use link::Peer;
-use report::{Allowance, Command, Line, MAX_LINE, Status};
+use report::{Allowance, Command, Line, MAX_LINE, Status, printable_line};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ const LINES_AT_ONCE: u32 = 10;
 /// See [`LINES_AT_ONCE`]: ten a minute, as an honest enclave has it.
 const LINE_EVERY: Duration = Duration::from_secs(6);
 
-/// Runs that wait for an enclave to take them.
+/// Runs that wait for the one that is under way; of an operator who has gone, none.
 const ASKS: usize = 4;
 
 /// The enclaves that report.
@@ -211,7 +211,7 @@ impl Enclaves {
 /// Why an enclave is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AskError {
-    #[error("it has been asked for {ASKS} runs already that it has not begun; wait for them")]
+    #[error("a run is under way, and {ASKS} wait already; ask again when they are over")]
     Busy,
     #[error("it has just gone")]
     Gone,
@@ -223,9 +223,11 @@ impl Place {
     }
 
     /// Takes what it says of itself.
-    pub(crate) fn status(&self, status: &Status) {
+    pub(crate) fn status(&self, status: Status) {
+        // Before the lock: it takes a while.
+        let status = status.bounded();
         self.change(|entry| {
-            entry.shown.status = Some(status.printable());
+            entry.shown.status = Some(status);
             entry.shown.received = Instant::now();
         });
     }
@@ -233,7 +235,8 @@ impl Place {
     /// Takes a line of its log; says whether it may go into the relay's, and then how many before it were
     /// not to.
     pub(crate) fn line(&self, mut line: Line) -> Option<(Arc<Line>, u64)> {
-        line.text.truncate(line.text.floor_char_boundary(MAX_LINE));
+        let text = printable_line(&line.text);
+        line.text = text[..text.floor_char_boundary(MAX_LINE)].to_owned();
         let line = Arc::new(line);
         let now = Instant::now();
         self.change(|entry| {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt::Display;
 use std::time::Duration;
 
 use link::Peer;
@@ -32,6 +33,18 @@ pub(crate) struct Floods {
 struct Line {
     written: Instant,
     left_out: u64,
+    /// What the last of those was about: it may be another cause than the line's.
+    last: String,
+}
+
+/// Lines of one kind that a peer has had left out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct More {
+    pub(crate) peer: Option<Peer>,
+    pub(crate) kind: &'static str,
+    pub(crate) count: u64,
+    /// What the last of them was about.
+    pub(crate) last: String,
 }
 
 impl Floods {
@@ -44,12 +57,20 @@ impl Floods {
     }
 
     /// Whether a line of this kind may be written for this peer now.
-    pub(crate) fn admit(&mut self, peer: Option<Peer>, kind: &'static str, now: Instant) -> bool {
+    pub(crate) fn admit(
+        &mut self,
+        peer: Option<Peer>,
+        kind: &'static str,
+        detail: &dyn Display,
+        now: Instant,
+    ) -> bool {
         let full = self.lines.len() >= REMEMBERED;
         match self.lines.entry((peer, kind)) {
             Entry::Occupied(mut line) => {
                 // Until a flush has told of it, the line stays shut.
-                line.get_mut().left_out += 1;
+                let line = line.get_mut();
+                line.left_out += 1;
+                line.last = detail.to_string();
                 false
             }
             Entry::Vacant(_) if full => false,
@@ -57,6 +78,7 @@ impl Floods {
                 line.insert(Line {
                     written: now,
                     left_out: 0,
+                    last: String::new(),
                 });
                 true
             }
@@ -65,7 +87,7 @@ impl Floods {
 
     /// Lines older than the interval are forgotten; those that hid others give their count, and
     /// stay shut for another interval, as this count is a line too.
-    pub(crate) fn flush(&mut self, now: Instant) -> Vec<(Option<Peer>, &'static str, u64)> {
+    pub(crate) fn flush(&mut self, now: Instant) -> Vec<More> {
         let mut counts = Vec::new();
         self.lines.retain(|&(peer, kind), line| {
             if now.saturating_duration_since(line.written) < self.interval {
@@ -74,11 +96,14 @@ impl Floods {
             if line.left_out == 0 {
                 return false;
             }
-            counts.push((peer, kind, line.left_out));
-            *line = Line {
-                written: now,
-                left_out: 0,
-            };
+            counts.push(More {
+                peer,
+                kind,
+                count: line.left_out,
+                last: std::mem::take(&mut line.last),
+            });
+            line.written = now;
+            line.left_out = 0;
             true
         });
         counts
@@ -89,28 +114,43 @@ impl Floods {
 mod tests {
     use super::*;
 
+    fn more(peer: Option<Peer>, count: u64) -> More {
+        More {
+            peer,
+            kind: "malformed",
+            count,
+            last: "why".to_owned(),
+        }
+    }
+
     #[test]
     fn the_same_line_of_a_peer_comes_once_a_second_with_a_count() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut floods = Floods::new(NEWS);
         let (noisy, other) = (Some(Peer::Cid(16)), Some(Peer::Cid(17)));
-        assert!(floods.admit(noisy, "malformed", at(0)));
+        assert!(floods.admit(noisy, "malformed", &"why", at(0)));
         for millisecond in 1..500 {
-            assert!(!floods.admit(noisy, "malformed", at(millisecond)));
+            assert!(!floods.admit(noisy, "malformed", &"why", at(millisecond)));
         }
-        assert!(floods.admit(noisy, "stalled", at(500)), "another line");
-        assert!(floods.admit(other, "malformed", at(500)), "another peer");
-        assert_eq!(floods.flush(at(999)), []);
-        assert_eq!(floods.flush(at(1000)), [(noisy, "malformed", 499)]);
         assert!(
-            !floods.admit(noisy, "malformed", at(1001)),
+            floods.admit(noisy, "stalled", &"why", at(500)),
+            "another line"
+        );
+        assert!(
+            floods.admit(other, "malformed", &"why", at(500)),
+            "another peer"
+        );
+        assert_eq!(floods.flush(at(999)), []);
+        assert_eq!(floods.flush(at(1000)), [more(noisy, 499)]);
+        assert!(
+            !floods.admit(noisy, "malformed", &"why", at(1001)),
             "the count was this second's line"
         );
-        assert_eq!(floods.flush(at(2000)), [(noisy, "malformed", 1)]);
+        assert_eq!(floods.flush(at(2000)), [more(noisy, 1)]);
         assert_eq!(floods.flush(at(3000)), []);
         assert!(floods.lines.is_empty());
-        assert!(floods.admit(noisy, "malformed", at(3001)));
+        assert!(floods.admit(noisy, "malformed", &"why", at(3001)));
     }
 
     #[test]
@@ -120,7 +160,7 @@ mod tests {
         let mut written = 0;
         for second in 0..600 {
             let now = start + Duration::from_secs(second);
-            written += usize::from(floods.admit(None, "cannot accept", now));
+            written += usize::from(floods.admit(None, "cannot accept", &"why", now));
             written += floods.flush(now).len();
         }
         assert_eq!(written, 10);
@@ -131,7 +171,7 @@ mod tests {
         let now = Instant::now();
         let mut floods = Floods::new(NEWS);
         for cid in 0..20_000 {
-            floods.admit(Some(Peer::Cid(cid)), "malformed", now);
+            floods.admit(Some(Peer::Cid(cid)), "malformed", &"why", now);
         }
         assert_eq!(floods.lines.len(), REMEMBERED);
     }

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::admission::Admission;
 use crate::enclaves::Enclave;
-use crate::reporter::{SLACK, Said};
+use crate::reporter::{REST, SLACK, Said};
 use crate::server::Relay;
 
 /// Where the relay is asked.
@@ -119,7 +119,8 @@ impl Conversation for Operators {
     const NOBODY: &'static str = "no proxify-relay runs here";
     const START: &'static str = "start it, or name its socket with --control";
     /// A run waits for another at most, and for what the enclave takes to say that it is over.
-    const ANSWER: Duration = Duration::from_secs(2 * (RUN.as_secs() + SLACK.as_secs()) + 1);
+    const ANSWER: Duration =
+        Duration::from_secs(2 * (REST.as_secs() + RUN.as_secs() + SLACK.as_secs()) + 1);
 
     fn refused(reason: String) -> Reply {
         Reply::Refused(reason)

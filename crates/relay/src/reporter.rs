@@ -35,6 +35,9 @@ const STALLED: Duration = Duration::from_secs(10);
 /// What an enclave gets to end a run beyond [`RUN`]: its word is better than none.
 pub(crate) const SLACK: Duration = Duration::from_secs(10);
 
+/// What an enclave may rest before it begins: what the run before it took.
+pub(crate) const REST: Duration = RUN;
+
 /// A run that is asked for.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -97,12 +100,15 @@ where
                 }
             }
             Some(ask) = place.asks.recv(), if run.is_none() => {
+                if ask.answers.is_closed() {
+                    continue;
+                }
                 last_id += 1;
                 let frame = ToEnclave::run(last_id, &ask.command);
                 run = Some(Run {
                     id: last_id,
                     answers: Some(ask.answers),
-                    deadline: Instant::now() + RUN + SLACK,
+                    deadline: Instant::now() + REST + RUN + SLACK,
                     bytes: 0,
                     frames: 0,
                 });
@@ -127,7 +133,7 @@ fn take(
 ) -> Result<bool, ReportError> {
     let (id, said) = match said {
         Some(FromEnclave::Status(status)) => {
-            place.status(&status);
+            place.status(*status);
             return Ok(false);
         }
         Some(FromEnclave::Line(line)) => {

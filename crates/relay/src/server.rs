@@ -19,7 +19,7 @@ use crate::bind::Ports;
 use crate::config::{Config, Limits};
 use crate::counters::Count;
 use crate::enclaves::Enclaves;
-use crate::floods::{self, Floods};
+use crate::floods::{self, Floods, More};
 use crate::operators::Operator;
 use crate::policy::{Denied, OwnAddresses, Policy};
 use crate::quota::Quota;
@@ -164,7 +164,7 @@ impl Relay {
     /// Writes a line about a peer, unless one of its kind was written within the last minute.
     pub(crate) fn complain(&self, peer: Option<Peer>, kind: &'static str, detail: &dyn Display) {
         let mut floods = self.floods.lock().unwrap_or_else(PoisonError::into_inner);
-        if floods.admit(peer, kind, Instant::now()) {
+        if floods.admit(peer, kind, detail, Instant::now()) {
             drop(floods);
             warn!(why = %detail, peer = name(peer), "{kind}");
         }
@@ -183,7 +183,7 @@ impl Relay {
     /// Writes a line about what a peer is given, once a second.
     pub(crate) fn report(&self, peer: Peer, kind: &'static str, detail: &dyn Display) {
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        if news.admit(Some(peer), kind, Instant::now()) {
+        if news.admit(Some(peer), kind, detail, Instant::now()) {
             drop(news);
             info!(what = %detail, %peer, "{kind}");
         }
@@ -194,11 +194,13 @@ impl Relay {
             let mut floods = floods.lock().unwrap_or_else(PoisonError::into_inner);
             floods.flush(Instant::now())
         };
-        for (peer, kind, count) in flush(&self.floods) {
-            warn!(peer = name(peer), count, "{kind}: more");
+        for more in flush(&self.floods) {
+            let More { kind, count, .. } = more;
+            warn!(last = %more.last, peer = name(more.peer), count, "{kind}: more");
         }
-        for (peer, kind, count) in flush(&self.news) {
-            info!(peer = name(peer), count, "{kind}: more");
+        for more in flush(&self.news) {
+            let More { kind, count, .. } = more;
+            info!(last = %more.last, peer = name(more.peer), count, "{kind}: more");
         }
         for (peer, count) in self.enclaves.tidy() {
             warn!(%peer, count, "an enclave warns: more");

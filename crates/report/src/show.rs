@@ -23,7 +23,7 @@ impl Status {
         );
         lines.push("parent", self.parent(style));
         self.nameservers(&mut lines, style);
-        if self.routes + self.pins > 0 {
+        if self.routes.saturating_add(self.pins) > 0 {
             lines.push("rules", self.rules());
         }
         lines.push("cache", self.cache());
@@ -153,7 +153,7 @@ impl Status {
             upstream_blocked_total,
             ..
         } = self.totals;
-        if servfail_total + upstream_failed_attempts_total == 0 {
+        if servfail_total == 0 && upstream_failed_attempts_total == 0 {
             return "none".to_owned();
         }
         let servfail = format!("{servfail_total} SERVFAIL");

@@ -4,6 +4,15 @@ use serde_json::Value;
 
 use crate::printable::printable_line;
 
+/// Nameservers kept of a status that somebody else sent: eight that are found, and those of routes.
+const MAX_NAMESERVERS: usize = 64;
+
+/// Ports kept of one.
+const MAX_PORTS: usize = 256;
+
+/// Bytes of each text of one: addresses take 47.
+const MAX_TEXT: usize = 128;
+
 /// How a running proxify is, at one moment. No name that anybody asked for is in it.
 ///
 /// What only grows while a process lives is in [`Totals`], what goes up and down in [`Gauges`]; their
@@ -210,17 +219,23 @@ pub struct Durations {
 }
 
 impl Status {
-    /// The same with each text in it made printable, whatever it is: who sent it may be anybody.
+    /// The same as it can be kept and shown, where who sent it may be anybody: lists and texts no longer
+    /// than an honest one has, and each text printable.
     #[must_use]
-    pub fn printable(&self) -> Self {
+    pub fn bounded(mut self) -> Self {
         fn walk(value: &mut Value) {
             match value {
-                Value::String(text) => *text = printable_line(text).into_owned(),
+                Value::String(text) => {
+                    let shown = printable_line(text);
+                    *text = shown[..shown.floor_char_boundary(MAX_TEXT)].to_owned();
+                }
                 Value::Array(values) => values.iter_mut().for_each(walk),
                 Value::Object(values) => values.values_mut().for_each(walk),
                 _ => {}
             }
         }
+        self.nameservers.truncate(MAX_NAMESERVERS);
+        self.ports.truncate(MAX_PORTS);
         // It has no map with other keys than text, which is all that could fail.
         let mut value = serde_json::to_value(self).unwrap_or_default();
         walk(&mut value);
@@ -285,11 +300,32 @@ mod tests {
             }],
             ..Status::default()
         };
-        let printable = status.printable();
+        let printable = status.bounded();
         let shown = printable.show(crate::Style::default());
         assert!(!shown.contains(['\u{1b}', '\u{7}']), "{shown}");
         assert_eq!(printable.version, "x\\u{1b}]0;y\\u{7}\\u{a}z");
         assert_eq!(printable.nameservers[0].health, Health::Answers);
+    }
+
+    #[test]
+    fn what_is_longer_than_an_honest_one_is_cut_and_can_be_shown() {
+        let nameserver = Nameserver {
+            address: "\u{7f}".repeat(11_000),
+            ..Nameserver::default()
+        };
+        let mut status = Status {
+            nameservers: vec![nameserver; 5000],
+            ports: vec![Port::default(); 5000],
+            routes: u64::MAX,
+            pins: u64::MAX,
+            ..Status::default()
+        };
+        status.totals.servfail_total = u64::MAX;
+        status.totals.upstream_failed_attempts_total = u64::MAX;
+        let _ = status.show(crate::Style::default());
+        let bounded = status.bounded();
+        assert!(serde_json::to_string(&bounded).unwrap().len() < 64 * 1024);
+        assert_eq!(bounded.nameservers.len(), MAX_NAMESERVERS);
     }
 
     #[test]

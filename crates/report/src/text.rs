@@ -37,7 +37,9 @@ pub fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+            // A wider one cannot be padded (std::fmt), and is no table's.
+            let cell = cell.chars().count().min(usize::from(u16::MAX));
+            *width = cell.max(*width);
         }
     }
     let line = |row: &[String; N]| {

@@ -212,7 +212,8 @@ impl Notes {
     fn admits(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.counted);
         let more = since.as_micros() * u128::from(RATE) / 1_000_000;
-        if let Some(more) = u32::try_from(more).ok().filter(|more| *more > 0) {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        if more > 0 {
             self.room = self.room.saturating_add(more).min(RATE);
             self.counted = now;
         }

@@ -283,6 +283,11 @@ impl Core {
         self.act(|State { shard, .. }| shard.link_is_silent(now(), since.into_std()));
     }
 
+    /// Whether any connection to a nameserver is open.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.upstreams().link() == Link::Up
+    }
+
     /// Whether somebody waits for the answer still.
     pub(crate) fn wants(&self, ask: &Ask) -> bool {
         self.lock().shard.is_wanted(ask.ticket)

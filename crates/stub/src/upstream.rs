@@ -150,6 +150,8 @@ pub(crate) async fn keep(core: Arc<Core>, nameserver: SocketAddr, asks: Receiver
                 let failed = error.as_failed();
                 core.unreachable(nameserver, failed, &error);
                 match failed {
+                    // Where another connection is open, it is this one alone that could not be had.
+                    Failed::Link if core.is_linked() => {}
                     Failed::Link => core.silent(began),
                     _ => core.heard(),
                 }

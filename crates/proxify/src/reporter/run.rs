@@ -116,8 +116,9 @@ impl Runs {
     pub(super) fn end(&mut self) {
         self.stopped = None;
         if let Some(current) = self.current.take() {
-            let took = current.began.elapsed();
-            self.rested = Some(Instant::now() + took);
+            // One that was stopped before its time has not shortened the rest that it waited for.
+            let rested = Instant::now() + current.began.elapsed();
+            self.rested = self.rested.max(Some(rested));
         }
     }
 

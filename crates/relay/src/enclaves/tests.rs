@@ -24,7 +24,7 @@ async fn what_an_enclave_says_is_kept_until_some_minutes_after_its_end() {
         pid: 7,
         ..Status::default()
     };
-    place.status(&status);
+    place.status(status.clone());
     place.line(line("one"));
     advance(Duration::from_secs(2)).await;
     let shown = enclaves.snapshot();

@@ -109,15 +109,15 @@ pub(crate) fn flood(kind: Kind, rate: u32, lookups: u64, pid: &str, memory: u64)
     let start = Instant::now();
     let (most, asked) = thread::scope(|scope| {
         let (over, sent, hot) = (&over, &sent, &hot);
+        // What fails is told once nobody waits for more of it.
+        let ends = |_: &_| over.store(true, Ordering::Relaxed);
         let flooding: Vec<_> = match kind {
-            Kind::Silent => vec![scope.spawn(move || {
-                silent(over, sent).inspect_err(|_| over.store(true, Ordering::Relaxed))
-            })],
+            Kind::Silent => vec![scope.spawn(move || silent(over, sent).inspect_err(ends))],
             Kind::Large => vec![
-                scope.spawn(move || packets(kind, rate, over, sent)),
-                scope.spawn(move || large_frames(over, sent)),
+                scope.spawn(move || packets(kind, rate, over, sent).inspect_err(ends)),
+                scope.spawn(move || large_frames(over, sent).inspect_err(ends)),
             ],
-            _ => vec![scope.spawn(move || packets(kind, rate, over, sent))],
+            _ => vec![scope.spawn(move || packets(kind, rate, over, sent).inspect_err(ends))],
         };
         let looking = scope.spawn(|| most_memory(pid, over));
         let asked = ask(hot, lookups, || {

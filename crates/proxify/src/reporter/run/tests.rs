@@ -211,6 +211,10 @@ async fn after_a_run_rests_what_it_took() {
     let begins = runs.current.as_ref().unwrap().began;
     let rest = begins.saturating_duration_since(Instant::now());
     assert!(rest.as_secs() >= 20 && rest.as_secs() <= 25, "{rest:?}");
+    // Nor does one that is stopped while it rests cut the rest short.
+    runs.stop(7);
+    runs.begin(8, words("child_hangs")).unwrap();
+    assert_eq!(runs.current.as_ref().unwrap().began, begins);
 }
 
 #[test]
