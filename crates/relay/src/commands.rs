@@ -2,13 +2,13 @@
 //! behind its word, and asks the relay that runs.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use operator::AskError;
-use report::{Style, printable_line};
+use report::printable_line;
 
 use crate::cli::{UNAVAILABLE, read};
 use crate::operators::SOCKET;
@@ -86,11 +86,4 @@ fn complain(command: &str, text: &str) {
 /// A reader that has gone has read enough.
 fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
-}
-
-fn style() -> Style {
-    Style::new(
-        io::stdout().is_terminal(),
-        std::env::var_os("NO_COLOR").as_deref(),
-    )
 }

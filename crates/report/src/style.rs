@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::io::{self, IsTerminal};
 
 use anstyle::{AnsiColor, Effects};
 
@@ -12,6 +13,13 @@ pub struct Style {
 }
 
 impl Style {
+    /// For this process's standard output.
+    #[must_use]
+    pub fn of_stdout() -> Self {
+        let no_color = std::env::var_os("NO_COLOR");
+        Self::new(io::stdout().is_terminal(), no_color.as_deref())
+    }
+
     /// Colours where the output is a terminal and NO_COLOR is not set, or empty
     /// (<https://no-color.org>).
     #[must_use]

@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use link::{Complaints, Parent};
 use resolver::{
-    Action, Ask, Config, Counters, Explained, Failed, LastFailure, Lead, MAX_REPLY, Refusal, Shard,
-    Step, Ticket, Transport,
+    Action, Ask, Config, Counters, Failed, LastFailure, Lead, MAX_REPLY, Refusal, Shard, Step,
+    Ticket, Transport,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,12 +23,14 @@ use tracing::{debug, warn};
 use wire::{HEADER, Name};
 
 use crate::alarm::{Alarm, Sleep};
-use crate::handle::{Link, Nameserver, Status};
+use crate::handle::Link;
 use crate::query_log;
 use crate::tcp::Replies;
 use crate::udp::Socket;
 use crate::upstream::{self, Carrier};
 use crate::upstreams::{Reach, Upstreams};
+
+mod operators;
 
 /// What the line of a lookup that failed ends with.
 const MORE: &str = "; `proxify explain NAME` tells more";
@@ -328,67 +330,6 @@ impl Core {
 
     pub(crate) fn counters(&self) -> Counters {
         self.lock().shard.counters()
-    }
-
-    /// See [`Handle`](crate::Handle), whose methods these are.
-    pub(crate) fn status(&self) -> Status {
-        let now = now();
-        let (counters, durations, load, groups) = {
-            let shard = &self.lock().shard;
-            (
-                shard.counters(),
-                shard.durations(),
-                shard.load(now),
-                shard.nameservers(now),
-            )
-        };
-        let upstreams = self.upstreams();
-        let nameservers = groups.into_iter().flat_map(|(route, nameservers)| {
-            nameservers
-                .into_iter()
-                .map(move |nameserver| (route, nameserver))
-        });
-        Status {
-            counters,
-            durations,
-            load,
-            link: upstreams.link(),
-            has_relay: upstreams.has_relay(),
-            nameservers: nameservers
-                .map(|(route, nameserver)| Nameserver {
-                    route,
-                    address: nameserver.address,
-                    health: nameserver.health,
-                    is_connected: upstreams.has(nameserver.address),
-                })
-                .collect(),
-        }
-    }
-
-    pub(crate) fn explain(&self, name: &Name, qtype: u16) -> Explained {
-        self.lock().shard.explain(now(), name, qtype)
-    }
-
-    pub(crate) fn flush(&self, name: Option<&Name>) -> usize {
-        self.lock().shard.flush(name)
-    }
-
-    /// Gives where the reply will come.
-    pub(crate) fn look_up(self: &Arc<Self>, name: &Name, qtype: u16) -> mpsc::Receiver<Vec<u8>> {
-        let (sender, reply) = mpsc::channel(1);
-        self.act(|state| {
-            let out = &mut state.reply;
-            let client = Client::Operator(sender.clone());
-            match state.shard.look_up(now(), client, name, qtype, out) {
-                Step::Reply(length) | Step::ReplyAndAsk(length, _) => {
-                    // There is room for one.
-                    let _ = sender.try_send(out.get(..length).unwrap_or_default().to_vec());
-                }
-                Step::Ask(ask) => state.actions.push(Action::Ask(ask)),
-                Step::Wait | Step::Drop => {}
-            }
-        });
-        reply
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use control::Style;
 use control::explain::{Libc, Report, explain};
 use hickory_proto::rr::RecordType;
 use stub::{Name, ParseNameError};
 
 use crate::cli::read_command;
 use crate::commands::NO;
-use crate::commands::operator::{ask, failed, print, style};
+use crate::commands::operator::{ask, failed, print};
 
 /// Shows how a name is answered here, and why: the hosts file and the search list as libc reads them,
 /// the route and nameservers, what the cache has, the last failure, and what upstream says now.
@@ -71,7 +72,7 @@ impl Line {
     fn show(&self, report: &Report) -> String {
         match self.json {
             true => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
-            false => report.show(style()),
+            false => report.show(Style::of_stdout()),
         }
     }
 }

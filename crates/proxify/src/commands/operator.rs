@@ -1,10 +1,10 @@
 //! What commands have in common: how they ask a running proxify, and how they print.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use control::{AskError, Reply, Request, SOCKET, Style};
+use control::{AskError, Reply, Request, SOCKET};
 
 use super::NO;
 use crate::Failure;
@@ -26,11 +26,4 @@ pub(super) fn failed(command: &str, error: &AskError) -> ExitCode {
 /// A reader that has gone has read enough.
 pub(super) fn print(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
-}
-
-pub(super) fn style() -> Style {
-    Style::new(
-        io::stdout().is_terminal(),
-        std::env::var_os("NO_COLOR").as_deref(),
-    )
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use control::{Reply, Request, Status};
+use control::{Reply, Request, Status, Style};
 
 use crate::cli::read_command;
-use crate::commands::operator::{ask, failed, print, style};
+use crate::commands::operator::{ask, failed, print};
 
 /// Shows how the proxify that serves names here is: its parent and nameservers, cache, packets
 /// upstream, TCP out and in, and failures.
@@ -57,7 +57,7 @@ impl Line {
     fn show(&self, status: &Status) -> String {
         match self.json {
             true => serde_json::to_string_pretty(status).unwrap_or_default() + "\n",
-            false => status.show(style()),
+            false => status.show(Style::of_stdout()),
         }
     }
 }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use operator::{AskError, Conversation, ask};
+use report::Style;
 
-use super::{NO, Whom, complain, failed, print, style};
+use super::{NO, Whom, complain, failed, print};
 use crate::operators::{Operators, Reply, Request, State};
 
 /// Shows how the relay that runs here is, and each enclave that reports: its nameservers, cache, packets
@@ -57,12 +58,12 @@ impl Line {
     fn text(&self, state: &State) -> String {
         match (self.json, &self.whom.cid) {
             (true, _) => serde_json::to_string_pretty(state).unwrap_or_default() + "\n",
-            (false, None) => state.show(style()),
+            (false, None) => state.show(Style::of_stdout()),
             (false, Some(_)) => {
                 let shown = state
                     .enclaves
                     .iter()
-                    .map(|told| told.show(style(), usize::MAX));
+                    .map(|told| told.show(Style::of_stdout(), usize::MAX));
                 shown.collect::<Vec<_>>().join("\n")
             }
         }
