@@ -52,17 +52,6 @@ impl Conversation for Said {
     const NOBODY: &'static str = "no proxify serves names here";
     const START: &'static str = "start `proxify dns`, or `proxify -- APP`";
     const ANSWER: Duration = ANSWER;
-
-    fn refused(reason: String) -> Reply {
-        Reply::Refused(reason)
-    }
-
-    fn check(reply: Reply) -> Result<Reply, String> {
-        match reply {
-            Reply::Refused(reason) => Err(reason),
-            reply => Ok(reply),
-        }
-    }
 }
 
 /// Answers requests on the socket at `path` by `answer`, in a task of the current tokio runtime. The
@@ -73,7 +62,7 @@ impl Conversation for Said {
 pub fn serve<A, F>(path: &Path, answer: A) -> Result<Server, SocketError>
 where
     A: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Reply> + Send + 'static,
+    F: Future<Output = Result<Reply, String>> + Send + 'static,
 {
     Server::start::<Said, _, _>(path, move |request, _| answer(request))
 }

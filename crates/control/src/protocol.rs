@@ -41,8 +41,6 @@ pub enum Reply {
         /// Entries that went: a name has one for each type, and one for each kind of client.
         entries: u64,
     },
-    /// Why there is nothing else.
-    Refused(String),
 }
 
 /// What the stub does with one question.

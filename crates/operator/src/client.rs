@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::Conversation;
+use crate::{Conversation, Refusal};
 
 /// How long each step of a conversation may take beyond [`Conversation::ANSWER`]: it may wait for those
 /// before it.
@@ -65,11 +65,14 @@ pub fn listen<C: Conversation>(
         if line.is_empty() && heard {
             return Ok(());
         }
-        let reply = match serde_json::from_slice(&line) {
-            Ok(reply) => C::check(reply).map_err(|reason| AskError::Refused {
+        if let Ok(Refusal { refused: reason }) = serde_json::from_slice(&line) {
+            return Err(AskError::Refused {
                 program: C::PROGRAM,
                 reason,
-            })?,
+            });
+        }
+        let reply = match serde_json::from_slice(&line) {
+            Ok(reply) => reply,
             Err(_) if line.is_empty() => {
                 return Err(AskError::Silent {
                     program: C::PROGRAM,

@@ -17,8 +17,8 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 pub use client::{AskError, ask, listen};
 pub use server::{Replies, Server};
@@ -43,13 +43,11 @@ pub trait Conversation: 'static {
 
     /// How long an answer may take, with all that comes before its last line.
     const ANSWER: Duration;
+}
 
-    /// That there is no answer, and why.
-    fn refused(reason: String) -> Self::Reply;
-
-    /// Why there is no answer, if this says that there is none.
-    ///
-    /// # Errors
-    /// The reason.
-    fn check(reply: Self::Reply) -> Result<Self::Reply, String>;
+/// The last line in the place of a reply: why there is none.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refusal {
+    refused: String,
 }

@@ -19,8 +19,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 use tracing::debug;
 
-use crate::Conversation;
 use crate::socket::{Place, SocketError};
+use crate::{Conversation, Refusal};
 
 /// Connections at a time; those beyond it wait in the kernel. An `explain` asks for two types at once.
 const CONNECTIONS: usize = 8;
@@ -52,7 +52,7 @@ pub struct Server {
 
 impl Server {
     /// Answers requests on the socket at `path` by `answer`, in a task of the current tokio runtime; what
-    /// that returns is the last reply. When the client goes, `answer` is dropped. The caller has seen to
+    /// that returns is the last reply, or why there is none. When the client goes, `answer` is dropped. The caller has seen to
     /// it that nobody else listens: a socket that is there is replaced.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Server {
     where
         C: Conversation,
         A: Fn(C::Request, Replies<C::Reply>) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = C::Reply> + Send + 'static,
+        F: Future<Output = Result<C::Reply, String>> + Send + 'static,
     {
         let (listener, place) = Place::bind(path)?;
         Ok(Self {
@@ -94,7 +94,7 @@ async fn serve<C, A, F>(listener: UnixListener, answer: A)
 where
     C: Conversation,
     A: Fn(C::Request, Replies<C::Reply>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = C::Reply> + Send + 'static,
+    F: Future<Output = Result<C::Reply, String>> + Send + 'static,
 {
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
     // With this task end all of its connections.
@@ -126,7 +126,7 @@ async fn connection<C, A, F>(mut stream: UnixStream, answer: A) -> io::Result<()
 where
     C: Conversation,
     A: Fn(C::Request, Replies<C::Reply>) -> F,
-    F: Future<Output = C::Reply>,
+    F: Future<Output = Result<C::Reply, String>>,
 {
     // The file's mode says so already, unless somebody has changed it.
     let is_allowed = |uid: u32| uid == ROOT || uid == geteuid().as_raw();
@@ -140,21 +140,25 @@ where
                     None => return Ok(()),
                 }
             }
-            Ok(Err(reason)) => C::refused(reason),
+            Ok(Err(reason)) => Err(reason),
             Err(_) => return Ok(()),
         },
-        _ => C::refused(format!("this is for root and {}'s own user", C::PROGRAM)),
+        _ => Err(format!("this is for root and {}'s own user", C::PROGRAM)),
     };
-    write(&mut stream, line(&last)).await?;
+    let last = match last {
+        Ok(reply) => line(&reply),
+        Err(refused) => line(&Refusal { refused }),
+    };
+    write(&mut stream, last).await?;
     timeout(PATIENCE, stream.shutdown()).await?
 }
 
 /// Passes on what comes before the last reply, which is given; none if the client has gone.
 async fn converse<C: Conversation>(
     stream: &mut UnixStream,
-    answer: impl Future<Output = C::Reply>,
+    answer: impl Future<Output = Result<C::Reply, String>>,
     mut said: mpsc::UnboundedReceiver<C::Reply>,
-) -> io::Result<Option<C::Reply>> {
+) -> io::Result<Option<Result<C::Reply, String>>> {
     let mut answer = pin!(timeout(C::ANSWER, answer));
     let mut look = interval(LOOK);
     loop {
@@ -166,7 +170,7 @@ async fn converse<C: Conversation>(
                 while let Ok(reply) = said.try_recv() {
                     write(stream, line(&reply)).await?;
                 }
-                let late = |_| C::refused("there was no answer in time".to_owned());
+                let late = |_| Err("there was no answer in time".to_owned());
                 return Ok(Some(last.unwrap_or_else(late)));
             }
             _ = look.tick() => if has_gone(stream) {

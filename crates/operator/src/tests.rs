@@ -31,7 +31,6 @@ enum Request {
 enum Reply {
     Number(u64),
     Much(String),
-    Refused(String),
 }
 
 struct Toy;
@@ -43,17 +42,6 @@ impl Conversation for Toy {
     const NOBODY: &'static str = "no toy plays here";
     const START: &'static str = "start one";
     const ANSWER: Duration = Duration::from_secs(6);
-
-    fn refused(reason: String) -> Reply {
-        Reply::Refused(reason)
-    }
-
-    fn check(reply: Reply) -> Result<Reply, String> {
-        match reply {
-            Reply::Refused(reason) => Err(reason),
-            reply => Ok(reply),
-        }
-    }
 }
 
 struct Lab {
@@ -79,7 +67,7 @@ fn start() -> Lab {
     let answer = move |request, replies: Replies<Reply>| {
         let sender = sender.clone();
         async move {
-            match request {
+            Ok(match request {
                 Request::Length(text) => Reply::Number(text.len() as u64),
                 Request::Count(to) => {
                     for number in 0..to {
@@ -94,8 +82,8 @@ fn start() -> Lab {
                     let _waits = Waits(sender);
                     std::future::pending().await
                 }
-                Request::Refuse => Reply::Refused("not today".to_owned()),
-            }
+                Request::Refuse => return Err("not today".to_owned()),
+            })
         }
     };
     Lab {

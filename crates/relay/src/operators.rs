@@ -3,6 +3,7 @@
 //!
 //! Both ends are of one version as a rule: the commands are the same program.
 
+use std::fmt::Display;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
@@ -58,8 +59,6 @@ pub(crate) enum Reply {
     NoSuch { reason: String },
     /// Which one of these?
     Several { enclaves: Vec<String> },
-    /// Why there is nothing else.
-    Refused(String),
 }
 
 /// How a relay is.
@@ -121,17 +120,6 @@ impl Conversation for Operators {
     /// A run waits for another at most, and for what the enclave takes to say that it is over.
     const ANSWER: Duration =
         Duration::from_secs(2 * (REST.as_secs() + RUN.as_secs() + SLACK.as_secs()) + 1);
-
-    fn refused(reason: String) -> Reply {
-        Reply::Refused(reason)
-    }
-
-    fn check(reply: Reply) -> Result<Reply, String> {
-        match reply {
-            Reply::Refused(reason) => Err(reason),
-            reply => Ok(reply),
-        }
-    }
 }
 
 /// The parts that know.
@@ -165,9 +153,9 @@ impl Operator {
         }
     }
 
-    async fn answer(&self, request: Request, replies: Replies<Reply>) -> Reply {
+    async fn answer(&self, request: Request, replies: Replies<Reply>) -> Result<Reply, String> {
         match request {
-            Request::Status => Reply::Status(Box::new(self.state())),
+            Request::Status => Ok(Reply::Status(Box::new(self.state()))),
             Request::Run { enclave, command } => {
                 self.run(enclave.as_deref(), command, replies).await
             }
@@ -207,7 +195,12 @@ impl Operator {
         }
     }
 
-    async fn run(&self, wanted: Option<&str>, command: Command, replies: Replies<Reply>) -> Reply {
+    async fn run(
+        &self,
+        wanted: Option<&str>,
+        command: Command,
+        replies: Replies<Reply>,
+    ) -> Result<Reply, String> {
         let mut reporting = self.relay.enclaves.snapshot();
         reporting.retain(|enclave| enclave.ended.is_none());
         let name = |enclave: &Enclave| enclave.peer.to_string();
@@ -219,25 +212,22 @@ impl Operator {
         // Of two proxifys of one enclave the later serves names.
         let Some(enclave) = reporting.last() else {
             let reason = self.nobody(wanted);
-            return Reply::NoSuch { reason };
+            return Ok(Reply::NoSuch { reason });
         };
         if names.len() > 1 {
-            return Reply::Several { enclaves: names };
+            return Ok(Reply::Several { enclaves: names });
         }
-        let mut said = match self.relay.enclaves.ask(enclave, command) {
-            Ok(said) => said,
-            Err(error) => return Reply::Refused(format!("{}: {error}", name(enclave))),
-        };
+        let refused = |why: &dyn Display| format!("{}: {why}", name(enclave));
+        let asked = self.relay.enclaves.ask(enclave, command);
+        let mut said = asked.map_err(|error| refused(&error))?;
         while let Some(said) = said.recv().await {
             match said {
                 Said::Output { stream, text } => replies.send(Reply::Output { stream, text }),
-                Said::Ended { code } => return Reply::Ended { code },
-                Said::Refused { reason } => {
-                    return Reply::Refused(format!("{}: {reason}", name(enclave)));
-                }
+                Said::Ended { code } => return Ok(Reply::Ended { code }),
+                Said::Refused { reason } => return Err(refused(&reason)),
             }
         }
-        Reply::Refused(format!("{}: the enclave has gone", name(enclave)))
+        Err(refused(&"the enclave has gone"))
     }
 
     /// Why none is asked.

@@ -58,7 +58,7 @@ impl Operator {
         endpoint.serve(move || operator.status().as_ref().map(metrics::enclave))
     }
 
-    async fn answer(&self, request: Request) -> Reply {
+    async fn answer(&self, request: Request) -> Result<Reply, String> {
         let answered = match request {
             Request::Status => self.status().map(|status| Reply::Status(Box::new(status))),
             Request::Explain { name, rtype } => match name.parse() {
@@ -66,17 +66,17 @@ impl Operator {
                     .explain(&name, rtype)
                     .await
                     .map(|explanation| Reply::Explained(Box::new(explanation))),
-                Err(error) => return Reply::Refused(format!("{name}: {error}")),
+                Err(error) => return Err(format!("{name}: {error}")),
             },
             Request::Flush { name } => match name.as_deref().map(str::parse).transpose() {
                 Ok(name) => self.flush(name.as_ref()),
                 Err(error) => {
                     let name = name.unwrap_or_default();
-                    return Reply::Refused(format!("{name}: {error}"));
+                    return Err(format!("{name}: {error}"));
                 }
             },
         };
-        answered.unwrap_or_else(|| Reply::Refused("the stub does not run".to_owned()))
+        answered.ok_or_else(|| "the stub does not run".to_owned())
     }
 
     fn flush(&self, name: Option<&Name>) -> Option<Reply> {
